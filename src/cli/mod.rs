@@ -1,0 +1,3 @@
+//! The tools' faces: flags, reports, man pages. Below this floor nobody prints.
+
+pub mod flags;

@@ -1,0 +1,3 @@
+//! stub
+pub mod spec;
+pub use spec::{FilterSpec, UseDns};

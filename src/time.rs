@@ -1,0 +1,224 @@
+//! Moments, civil dates and zones; the only file that reads the clock.
+//!
+//! Everything else takes `now: Timestamp` as an argument, which is what lets an old log be
+//! replayed by the code that runs live. The local zone is whatever `TZ` says (a name, a path or a
+//! POSIX rule string such as `CET-1CEST,M3.5.0,M10.5.0/3`), else `/etc/localtime`.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use chrono::{Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike};
+
+const MICROS: i64 = 1_000_000;
+
+/// A moment: microseconds since 1970-01-01 00:00:00 UTC. Log stamps carry whole seconds, except
+/// epoch stamps, which keep their decimals.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From whole seconds since the epoch; saturates instead of wrapping.
+    pub const fn from_secs(seconds: i64) -> Timestamp {
+        Timestamp(seconds.saturating_mul(MICROS))
+    }
+
+    /// From microseconds since the epoch.
+    pub const fn from_micros(micros: i64) -> Timestamp {
+        Timestamp(micros)
+    }
+
+    /// From seconds with a fraction, rounded to the microsecond. NaN becomes the epoch.
+    pub fn from_secs_f64(seconds: f64) -> Timestamp {
+        Timestamp((seconds * MICROS as f64).round() as i64)
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub const fn secs(self) -> i64 {
+        self.0.div_euclid(MICROS)
+    }
+
+    /// Microseconds since the epoch.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds with their fraction.
+    pub fn secs_f64(self) -> f64 {
+        self.0 as f64 / MICROS as f64
+    }
+
+    /// This moment, `seconds` later (or earlier, if negative).
+    pub const fn plus_secs(self, seconds: i64) -> Timestamp {
+        Timestamp(self.0.saturating_add(seconds.saturating_mul(MICROS)))
+    }
+}
+
+/// A date and a time of day as a wall calendar shows them, in no particular zone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Civil {
+    /// Year, as `2026`.
+    pub year: i32,
+    /// Month, 1 to 12.
+    pub month: u32,
+    /// Day of the month, from 1.
+    pub day: u32,
+    /// Hour, 0 to 23.
+    pub hour: u32,
+    /// Minute, 0 to 59.
+    pub minute: u32,
+    /// Second, 0 to 59.
+    pub second: u32,
+}
+
+impl Civil {
+    fn naive(self) -> Option<NaiveDateTime> {
+        NaiveDate::from_ymd_opt(self.year, self.month, self.day)?.and_hms_opt(
+            self.hour,
+            self.minute,
+            self.second,
+        )
+    }
+
+    /// Seconds since the epoch if this were UTC; `None` for a date that no calendar has
+    /// (31 February, second 60).
+    pub fn seconds_as_utc(self) -> Option<i64> {
+        self.naive().map(|naive| naive.and_utc().timestamp())
+    }
+
+    /// The civil time of so many seconds after the epoch, read as UTC.
+    pub fn from_utc_seconds(seconds: i64) -> Option<Civil> {
+        let naive = chrono::DateTime::from_timestamp(seconds, 0)?.naive_utc();
+        Some(Civil::from_naive(naive))
+    }
+
+    /// The day that is number `ordinal` (from 1) of `year`, at midnight.
+    pub fn from_year_day(year: i32, ordinal: i64) -> Option<Civil> {
+        let first = NaiveDate::from_ymd_opt(year, 1, 1)?;
+        let day = first.checked_add_signed(chrono::Duration::try_days(ordinal - 1)?)?;
+        Some(Civil::from_naive(day.and_hms_opt(0, 0, 0)?))
+    }
+
+    /// Day of the week, 0 for Monday to 6 for Sunday.
+    pub fn weekday(self) -> Option<u32> {
+        self.naive().map(|naive| naive.weekday().num_days_from_monday())
+    }
+
+    fn from_naive(naive: NaiveDateTime) -> Civil {
+        Civil {
+            year: naive.year(),
+            month: naive.month(),
+            day: naive.day(),
+            hour: naive.hour(),
+            minute: naive.minute(),
+            second: naive.second(),
+        }
+    }
+}
+
+/// The zone in which a stamp without one is read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Zone {
+    /// The machine's zone (`TZ`, else `/etc/localtime`).
+    #[default]
+    Local,
+    /// A fixed number of seconds east of Greenwich.
+    Fixed(i32),
+}
+
+impl Zone {
+    /// The moment at which this zone's clocks show `civil`; `None` for an impossible date.
+    ///
+    /// As `mktime(3)` decides: an hour that occurs twice is taken at its second time, an hour that
+    /// a change to summer time skips is read with the offset before the change.
+    pub fn timestamp(self, civil: Civil) -> Option<Timestamp> {
+        let seconds = match self {
+            Zone::Fixed(east) => civil.seconds_as_utc()? - i64::from(east),
+            Zone::Local => local_seconds(civil.naive()?)?,
+        };
+        Some(Timestamp::from_secs(seconds))
+    }
+
+    /// What this zone's clocks show at `at`.
+    pub fn civil(self, at: Timestamp) -> Option<Civil> {
+        match self {
+            Zone::Fixed(east) => Civil::from_utc_seconds(at.secs() + i64::from(east)),
+            Zone::Local if zone_is_empty() => Civil::from_utc_seconds(at.secs()),
+            Zone::Local => {
+                let utc = chrono::DateTime::from_timestamp(at.secs(), 0)?;
+                Some(Civil::from_naive(utc.with_timezone(&Local).naive_local()))
+            }
+        }
+    }
+}
+
+/// `TZ=` (set, but empty) means UTC to the C library; chrono would look elsewhere.
+fn zone_is_empty() -> bool {
+    std::env::var_os("TZ").is_some_and(|zone| zone.is_empty())
+}
+
+fn local_seconds(naive: NaiveDateTime) -> Option<i64> {
+    if zone_is_empty() {
+        return Some(naive.and_utc().timestamp());
+    }
+    let offset = match Local.offset_from_local_datetime(&naive) {
+        MappedLocalTime::Single(offset) => offset,
+        MappedLocalTime::Ambiguous(one, other) => {
+            // The later moment is the one with the smaller offset to the east.
+            if one.fix().local_minus_utc() < other.fix().local_minus_utc() { one } else { other }
+        }
+        MappedLocalTime::None => {
+            // No zone jumps by more than a day: the offset of the day before is the one before.
+            let before = naive.checked_sub_signed(chrono::Duration::try_hours(24)?)?;
+            Local.offset_from_local_datetime(&before).latest()?
+        }
+    };
+    Some(naive.and_utc().timestamp() - i64::from(offset.fix().local_minus_utc()))
+}
+
+/// The present moment: the one place where the clock is read.
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Measures how long something took.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[allow(clippy::new_without_default)]
+    pub fn start() -> Stopwatch {
+        Stopwatch(std::time::Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fixed_zone_is_subtracted() {
+        let noon = Civil { year: 2005, month: 8, day: 14, hour: 12, minute: 0, second: 0 };
+        assert_eq!(Zone::Fixed(7200).timestamp(noon), Some(Timestamp::from_secs(1_124_013_600)));
+        assert_eq!(Zone::Fixed(7200).civil(Timestamp::from_secs(1_124_013_600)), Some(noon));
+    }
+
+    #[test]
+    fn a_date_that_no_calendar_has_is_none() {
+        let day = Civil { year: 2005, month: 2, day: 31, hour: 0, minute: 0, second: 0 };
+        assert_eq!(Zone::Fixed(0).timestamp(day), None);
+        let leap = Civil { day: 28, second: 60, ..day };
+        assert_eq!(Zone::Fixed(0).timestamp(leap), None);
+    }
+
+    #[test]
+    fn fractions_survive() {
+        assert_eq!(Timestamp::from_secs_f64(1.25).micros(), 1_250_000);
+        assert_eq!(Timestamp::from_micros(-1).secs(), -1);
+    }
+}
