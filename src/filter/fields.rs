@@ -1,0 +1,79 @@
+//! The named pieces that an expression cut out of a line: `user`, `ip4`, `mlfid` …
+
+use std::sync::Arc;
+
+/// What one name holds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Field {
+    /// Text, as the group captured it.
+    Text(String),
+    /// Parts of a tuple (`<F-TUPLE_ID>`), in order; a part whose group did not take part is `None`.
+    Tuple(Vec<Option<String>>),
+}
+
+impl Field {
+    /// The text, if it is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Field::Text(text) => Some(text),
+            Field::Tuple(_) => None,
+        }
+    }
+}
+
+/// Named values in the order of their first appearance. Names whose group did not take part in the
+/// match are absent. A handful of entries at most, hence a list and not a map.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Fields(Vec<(Arc<str>, Field)>);
+
+impl Fields {
+    /// The value under `name`.
+    pub fn get(&self, name: &str) -> Option<&Field> {
+        self.0.iter().find(|(known, _)| &**known == name).map(|(_, value)| value)
+    }
+
+    /// The text under `name`, if it is text.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name).and_then(Field::text)
+    }
+
+    /// True if `name` holds a text that is not empty: what Python calls true.
+    pub fn is_set(&self, name: &str) -> bool {
+        match self.get(name) {
+            Some(Field::Text(text)) => !text.is_empty(),
+            Some(Field::Tuple(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Sets `name`, keeping its place in the order if it is known.
+    pub fn set(&mut self, name: &Arc<str>, value: Field) {
+        match self.0.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = value,
+            None => self.0.push((Arc::clone(name), value)),
+        }
+    }
+
+    /// Takes `name` out.
+    pub fn take(&mut self, name: &str) -> Option<Field> {
+        let index = self.0.iter().position(|(known, _)| &**known == name)?;
+        Some(self.0.remove(index).1)
+    }
+
+    /// Overwrites with everything that `newer` holds.
+    pub fn update(&mut self, newer: Fields) {
+        for (name, value) in newer.0 {
+            self.set(&name, value);
+        }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Field)> {
+        self.0.iter().map(|(name, value)| (&**name, value))
+    }
+
+    /// True if there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
