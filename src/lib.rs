@@ -26,6 +26,7 @@ pub mod date;
 pub mod filter;
 pub mod net;
 pub mod place;
+pub mod record;
 pub mod scan;
 pub mod time;
 

@@ -162,7 +162,7 @@ impl Scanner {
         let whole = || CutLine { after: line.to_owned(), ..CutLine::default() };
         let (cut, time) = match found {
             Some(found) => {
-                let part = |range| line.get(range).unwrap_or_default().to_owned();
+                let part = |range: std::ops::Range<usize>| line.get(range).unwrap_or_default().to_owned();
                 let cut = CutLine {
                     before: part(0..found.cut.start),
                     date: part(found.cut.clone()),
