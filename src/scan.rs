@@ -11,14 +11,14 @@
 
 pub mod block;
 mod gate;
+mod judge;
 mod multiline;
 
 use std::sync::Arc;
 
 use crate::{
-    date::DateDetector,
-    filter::{Draft, Expression, Fields, Filter, Hit, Sessions, UseDns},
-    net,
+    date::{DateDetector, DateMatch},
+    filter::{Fields, Filter, Hit, Sessions},
     time::Timestamp,
 };
 
@@ -90,30 +90,42 @@ pub struct Scanner {
     buffer: Vec<CutLine>,
     /// Date of the last line that had one, and how it was written.
     last_date: Option<(Timestamp, String)>,
-    hit: Hit,
+    /// The text that expressions see; kept for its memory.
+    text: String,
+    /// Where prefregex matched.
+    pre_hit: Hit,
+    /// Where each failregex matched.
+    hits: Vec<Hit>,
+    /// Where an ignoreregex matched.
+    ignore_hit: Hit,
 }
 
 /// How far back the date of an earlier line serves a line without one, in seconds.
 const LAST_DATE_S: i64 = 60;
 
-/// A line whose date has been found.
-struct Dated {
-    line: CutLine,
-    time: Option<Timestamp>,
+/// A line cut at its date, not yet copied.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    before: &'a str,
+    date: &'a str,
+    after: &'a str,
 }
 
-/// What the expressions are run on: one text, and the lines it came from.
-struct Buffer {
-    /// Ends with a newline.
-    text: String,
-    /// Lines that `text` was made of, or that stand behind a prefregex's content.
-    lines: Vec<CutLine>,
+impl Parts<'_> {
+    fn to_line(self) -> CutLine {
+        CutLine {
+            before: self.before.to_owned(),
+            date: self.date.to_owned(),
+            after: self.after.to_owned(),
+        }
+    }
 }
 
 impl Scanner {
     /// A scanner for one log.
     pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
         let gate = Gate::new(&filter);
+        let hits = filter.failregex.iter().map(|_| Hit::default()).collect();
         Scanner {
             filter,
             dates,
@@ -122,7 +134,10 @@ impl Scanner {
             sessions: Sessions::default(),
             buffer: Vec::new(),
             last_date: None,
-            hit: Hit::default(),
+            text: String::new(),
+            pre_hit: Hit::default(),
+            hits,
+            ignore_hit: Hit::default(),
         }
     }
 
@@ -143,315 +158,61 @@ impl Scanner {
 
     /// Scans one line, given without its line break.
     pub fn scan(&mut self, line: &str, now: Timestamp) -> Scan {
-        let dated = self.cut_date(line, now);
-        self.scan_cut(dated, now)
+        let found = self.dates.find(line, now);
+        self.scan_found(line, found.as_ref(), now)
     }
 
     /// Scans a line whose time is known from elsewhere: a journal entry. `stamp` is that time as
     /// text, for display.
     pub fn scan_stamped(&mut self, line: &str, stamp: &str, at: Timestamp, now: Timestamp) -> Scan {
         self.last_date = Some((at, stamp.to_owned()));
-        let line =
-            CutLine { before: String::new(), date: stamp.to_owned(), after: line.to_owned() };
-        self.scan_cut(Dated { line, time: Some(at) }, now)
+        self.scan_parts(Parts { before: "", date: stamp, after: line }, Some(at), now)
     }
 
-    /// Finds the date, cuts the line at it, and says when the line was written.
-    fn cut_date(&mut self, line: &str, now: Timestamp) -> Dated {
-        let found = self.dates.find(line, now);
-        let whole = || CutLine { after: line.to_owned(), ..CutLine::default() };
-        let (cut, time) = match found {
-            Some(found) => {
-                let part = |range: std::ops::Range<usize>| line.get(range).unwrap_or_default().to_owned();
-                let cut = CutLine {
-                    before: part(0..found.cut.start),
-                    date: part(found.cut.clone()),
-                    after: part(found.cut.end..line.len()),
-                };
-                if cut.date.is_empty() {
-                    // The pattern says that there is no date to be had.
-                    return match self.recent_date(now) {
-                        Some((time, date)) => {
-                            Dated { line: CutLine { date, ..whole() }, time: Some(time) }
-                        }
-                        None => Dated { line: cut, time: Some(now) },
-                    };
-                }
-                let time = self.dates.time(line, &found, now);
-                if let Some(time) = time {
-                    self.last_date = Some((time, cut.date.clone()));
-                }
-                (cut, time)
-            }
-            None => (whole(), None),
-        };
-        if time.is_some() {
-            return Dated { line: cut, time };
-        }
-        match self.recent_date(now) {
-            Some((time, date)) => Dated { line: CutLine { date, ..whole() }, time: Some(time) },
-            None => Dated { line: cut, time: self.options.assume_now.then_some(now) },
-        }
-    }
-
-    fn recent_date(&self, now: Timestamp) -> Option<(Timestamp, String)> {
-        self.last_date.clone().filter(|(time, _)| *time > now.plus_secs(-LAST_DATE_S))
-    }
-
-    fn scan_cut(&mut self, dated: Dated, now: Timestamp) -> Scan {
-        let multiline = self.filter.maxlines > 1;
-        if multiline {
-            self.buffer.push(dated.line);
-            let surplus = self.buffer.len().saturating_sub(self.filter.maxlines);
-            self.buffer.drain(..surplus);
-        } else {
-            self.buffer.clear();
-            self.buffer.push(dated.line);
-        }
-        let lines = self.buffer.clone();
-        let buffer = Buffer { text: multiline::text_of(&lines), lines };
-        let mut scan = Scan::default();
-        self.judge(buffer, dated.time, now, &mut scan);
-        scan
-    }
-
-    /// Runs the expressions over the buffer, as the daemon or the report wants it.
-    fn judge(&mut self, original: Buffer, time: Option<Timestamp>, now: Timestamp, scan: &mut Scan) {
-        let multiline = self.filter.maxlines > 1;
-        let (fails, ignores) = (self.filter.failregex.len(), self.filter.ignoreregex.len());
-        // With few ignoreregexes it is cheaper to ask them first; the rule is fail2ban's.
-        if ignores > 0 && ignores + 2 < fails && self.is_ignored(&original.text, scan) {
-            return;
-        }
-        let mut common = Fields::default();
-        let mut text = original.text.clone();
-        if let Some(prefregex) = &self.filter.prefregex {
-            match prefregex.pattern.search(&text, &mut self.hit) {
-                Ok(true) => common = prefregex.fields(&text, &self.hit),
-                Ok(false) => return,
-                Err(_) => {
-                    scan.out_of_steps += 1;
-                    return;
-                }
-            }
-            scan.prefregex = Some(common.clone());
-            if let Some(content) = common.take("content")
-                && let Some(content) = content.text().filter(|content| !content.is_empty())
-            {
-                text = format!("{content}\n");
-                let after = content.to_owned();
-                self.buffer = vec![CutLine { after, ..CutLine::default() }];
+    /// Scans a line in which the date has been found, or looked for in vain.
+    fn scan_found(&mut self, line: &str, found: Option<&DateMatch>, now: Timestamp) -> Scan {
+        let whole = Parts::undated(line);
+        let mut parts = whole;
+        if let Some(found) = found {
+            parts = Parts {
+                before: line.get(..found.cut.start).unwrap_or_default(),
+                date: line.get(found.cut.clone()).unwrap_or_default(),
+                after: line.get(found.cut.end..).unwrap_or_default(),
+            };
+            if let Some(time) = self.note_date(line, found, now) {
+                return self.scan_parts(parts, Some(time), now);
             }
         }
-        let mut stale = false;
-        for regex in self.gate.candidates(&text, multiline) {
-            if stale {
-                text = multiline::text_of(&self.buffer);
-                stale = false;
+        // An empty date means that the pattern says there is none to be had: it happens now.
+        let assumed = found.is_some_and(|found| found.cut.is_empty()) || self.options.assume_now;
+        match self.last_date.take() {
+            Some((time, date)) if time > now.plus_secs(-LAST_DATE_S) => {
+                let scan = self.scan_parts(Parts { date: &date, ..whole }, Some(time), now);
+                self.last_date = Some((time, date));
+                scan
             }
-            let Some(expression) = self.filter.failregex.get(regex) else { continue };
-            match expression.pattern.search(&text, &mut self.hit) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(_) => {
-                    scan.out_of_steps += 1;
-                    continue;
-                }
-            }
-            let fields = expression.fields(&text, &self.hit);
-            let (matched, unmatched) =
-                multiline::split(&text, &self.hit.span, &original.lines, &skipped(&fields));
-            if ignores > 0 {
-                let ignored_text =
-                    if multiline { multiline::text_of(&matched) } else { text.clone() };
-                if self.is_ignored(&ignored_text, scan) {
-                    if !self.options.check_all || multiline {
-                        self.buffer = unmatched;
-                    }
-                    stale = true;
-                    if !self.options.check_all {
-                        break;
-                    }
-                    continue;
-                }
-            }
-            if !self.options.check_all || multiline {
-                self.buffer = unmatched;
-                stale = true;
-            }
-            let mut merged = common.clone();
-            merged.update(fields);
-            let matched: Vec<Arc<CutLine>> = matched.into_iter().map(Arc::new).collect();
-            match self.conclude(regex, merged, matched, time, now) {
-                Conclusion::Found(failure) => scan.failures.push(failure),
-                Conclusion::Nothing => {}
-                Conclusion::Unknown => continue,
-            }
-            if !self.options.check_all {
-                break;
+            older => {
+                self.last_date = older;
+                self.scan_parts(parts, assumed.then_some(now), now)
             }
         }
     }
 
-    /// Asks the ignoreregexes; in a report, all of them.
-    fn is_ignored(&mut self, text: &str, scan: &mut Scan) -> bool {
-        let mut ignored = false;
-        for (index, expression) in self.filter.ignoreregex.iter().enumerate() {
-            match expression.pattern.search(text, &mut self.hit) {
-                Ok(true) => {
-                    ignored = true;
-                    scan.ignored_by.push(index);
-                    if !self.options.check_all {
-                        break;
-                    }
-                }
-                Ok(false) => {}
-                Err(_) => scan.out_of_steps += 1,
-            }
+    /// Reads the date of a line and remembers it for lines without one.
+    fn note_date(&mut self, line: &str, found: &DateMatch, now: Timestamp) -> Option<Timestamp> {
+        if found.cut.is_empty() {
+            return None;
         }
-        ignored
-    }
-
-    /// Names the offender of one match, by way of its session if it has one.
-    fn conclude(
-        &mut self,
-        regex: usize,
-        fields: Fields,
-        matched: Vec<Arc<CutLine>>,
-        time: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Conclusion {
-        let session = fields.text("mlfid").map(str::to_owned);
-        let mut goes_on = false;
-        let mut draft = match &session {
-            Some(id) => {
-                let merged = self.sessions.merge(id, fields, &matched, now);
-                goes_on = merged.goes_on;
-                merged.draft
+        let time = self.dates.time(line, found, now)?;
+        let date = line.get(found.cut.clone()).unwrap_or_default();
+        match &mut self.last_date {
+            Some((last, text)) => {
+                *last = time;
+                text.clear();
+                text.push_str(date);
             }
-            None => {
-                let mut draft = Draft::of(fields);
-                draft.lines = matched;
-                draft
-            }
-        };
-        let conclusion = if session.is_some() && draft.is_nofail() && !self.options.check_all {
-            Conclusion::Nothing
-        } else {
-            self.name_offender(regex, &mut draft, session.is_some(), time)
-        };
-        if let Some(id) = session {
-            match goes_on {
-                true => self.sessions.keep(&id, draft, now),
-                false => self.sessions.forget(&id),
-            }
+            None => self.last_date = Some((time, date.to_owned())),
         }
-        conclusion
-    }
-
-    fn name_offender(
-        &self,
-        regex: usize,
-        draft: &mut Draft,
-        in_session: bool,
-        time: Option<Timestamp>,
-    ) -> Conclusion {
-        let fields = &draft.fields;
-        let id = fields.get("fid").map(plain_text);
-        let address = fields.text("ip4").or(fields.text("ip6"));
-        let name = fields.text("dns").or(fields.text("host"));
-        let mut lookup = false;
-        let (id, host) = match (id, address, name) {
-            (Some(id), Some(address), _) => {
-                let id = if id == address { with_prefix(address, fields) } else { net::normal_id(&id) };
-                (Some(id), Some(net::normal_id(address)))
-            }
-            (None, Some(address), _) => {
-                (Some(with_prefix(address, fields)), Some(net::normal_id(address)))
-            }
-            (id, None, Some(name)) => {
-                lookup = !self.options.raw_hosts
-                    && matches!(self.filter.usedns, UseDns::Yes | UseDns::Warn)
-                    && net::parse_address(name).is_none();
-                let id = if lookup { name.to_owned() } else { id.unwrap_or(name.to_owned()) };
-                (Some(net::normal_id(&id)), Some(net::normal_id(name)))
-            }
-            (Some(id), None, None) => {
-                let id = net::normal_id(&id);
-                let host = id_address(&id).then(|| id.clone());
-                (Some(id), host)
-            }
-            (None, None, None) if !in_session => return Conclusion::Unknown,
-            (None, None, None) => {
-                draft.pending = true;
-                if !self.options.check_all && !self.options.keep_pending {
-                    return Conclusion::Nothing;
-                }
-                (None, None)
-            }
-        };
-        Conclusion::Found(Failure {
-            regex,
-            id,
-            host,
-            lookup,
-            time,
-            fields: draft.fields.clone(),
-            users: draft.users.clone(),
-            attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
-            lines: draft.lines.clone(),
-            nofail: draft.is_nofail(),
-        })
-    }
-}
-
-enum Conclusion {
-    Found(Failure),
-    /// Matched, and nothing is to be told: the line is done.
-    Nothing,
-    /// Matched, but it names nobody: the next expression may.
-    Unknown,
-}
-
-/// An address, with the length of its network if the expression took one.
-fn with_prefix(address: &str, fields: &Fields) -> String {
-    match fields.text("cidr") {
-        Some(bits) if !bits.is_empty() => net::normal_id(&format!("{address}/{bits}")),
-        _ => net::normal_id(address),
-    }
-}
-
-/// True for an address or a network.
-fn id_address(id: &str) -> bool {
-    let address = id.split_once('/').map_or(id, |(address, _)| address);
-    net::parse_address(address).is_some()
-}
-
-fn plain_text(field: &crate::filter::Field) -> String {
-    match field {
-        crate::filter::Field::Text(text) => text.clone(),
-        crate::filter::Field::Tuple(parts) => {
-            let parts: Vec<&str> = parts.iter().map(|part| part.as_deref().unwrap_or("None")).collect();
-            parts.join(", ")
-        }
-    }
-}
-
-/// The lines that `<SKIPLINES>` passed over.
-fn skipped(fields: &Fields) -> Vec<String> {
-    let mut all = String::new();
-    for number in 0.. {
-        match fields.text(&format!("skiplines{number}")) {
-            Some(text) => all.push_str(text),
-            None => break,
-        }
-    }
-    all.lines().map(str::to_owned).collect()
-}
-
-impl Expression {
-    /// True if lines of one connection have to be joined.
-    fn has_session(&self) -> bool {
-        self.pattern.group("mlfid").is_some()
+        Some(time)
     }
 }

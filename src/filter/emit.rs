@@ -183,10 +183,12 @@ impl Emitter {
         match c {
             '\n' => out.push_str(r"\n"),
             c if c.is_ascii_alphanumeric() || c == ' ' || c == '_' => out.push(c),
-            c if c.is_ascii_punctuation() => {
+            // Only what means something: a backslash before `<` would make it a word's beginning.
+            c if r"\.+*?()|[]{}^$#&-~".contains(c) => {
                 out.push('\\');
                 out.push(c);
             }
+            c if c.is_ascii_punctuation() => out.push(c),
             c if c.is_ascii() => out.push_str(&format!(r"\x{:02x}", u32::from(c))),
             // ASCII text never holds it: a class that is empty.
             _ if self.dialect.is_ascii() => out.push_str(NOTHING),

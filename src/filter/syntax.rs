@@ -172,6 +172,7 @@ struct Flags {
     dot_all: bool,
     verbose: bool,
     ignore_case: bool,
+    ascii: bool,
 }
 
 struct Parser<'a> {
@@ -241,7 +242,8 @@ impl Parser<'_> {
                 'm' => self.flags.multiline = true,
                 's' => self.flags.dot_all = true,
                 'x' => self.flags.verbose = true,
-                'a' | 'u' => {}
+                'a' => self.flags.ascii = true,
+                'u' => self.flags.ascii = false,
                 _ => return Err(self.fault(format!("flag '{letter}' does not fit text"))),
             }
         }
@@ -315,6 +317,14 @@ impl Parser<'_> {
         }
     }
 
+    /// `(?#…)`, also between an item and its quantifier.
+    fn skip_comment(&mut self) -> bool {
+        let Some(comment) = self.rest().strip_prefix("(?#") else { return false };
+        let Some(end) = comment.find(')') else { return false };
+        self.at += 3 + end + 1;
+        true
+    }
+
     /// One item without its quantifier; `None` for a comment or a flag, which match nothing.
     fn atom(&mut self) -> Parsed<Option<Node>> {
         let start = self.at;
@@ -344,7 +354,7 @@ impl Parser<'_> {
     fn quantified(&mut self, mut node: Node) -> Parsed<Node> {
         let mut seen = false;
         loop {
-            while self.flags.verbose && self.skip_blanks() {}
+            while (self.flags.verbose && self.skip_blanks()) || self.skip_comment() {}
             let start = self.at;
             let (min, max) = match self.peek() {
                 Some('*') => (0, None),
@@ -586,7 +596,7 @@ impl Parser<'_> {
     fn escape(&mut self) -> Parsed<Node> {
         let Some(c) = self.next() else { return Err(self.fault("a lone backslash at the end")) };
         if let Some(set) = set_of(c) {
-            return Ok(Node::Class(Class { negated: false, items: vec![ClassItem::Set(set)] }));
+            return Ok(Node::Class(Class { negated: false, items: self.set(set) }));
         }
         Ok(match c {
             'A' => Node::Assert(Assert::TextStart),
@@ -681,7 +691,10 @@ impl Parser<'_> {
             }
             let low = self.class_member(c)?;
             if !self.rest().starts_with('-') || self.rest().starts_with("-]") {
-                items.push(low.item());
+                match low {
+                    Member::Char(c) => items.push(ClassItem::Range(c, c)),
+                    Member::Set(set) => items.extend(self.set(set)),
+                }
                 continue;
             }
             self.at += 1;
@@ -694,6 +707,36 @@ impl Parser<'_> {
             }
         }
         Ok(Node::Class(Class { negated, items }))
+    }
+
+    /// What a set holds; under `(?a)` ASCII only.
+    fn set(&self, set: Set) -> Vec<ClassItem> {
+        const WORD: &[(char, char)] = &[('0', '9'), ('A', 'Z'), ('_', '_'), ('a', 'z')];
+        const SPACE: &[(char, char)] = &[('\t', '\r'), (' ', ' ')];
+        const DIGIT: &[(char, char)] = &[('0', '9')];
+        if !self.flags.ascii {
+            return vec![ClassItem::Set(set)];
+        }
+        let (ranges, inside) = match set {
+            Set::Digit => (DIGIT, true),
+            Set::NotDigit => (DIGIT, false),
+            Set::Space => (SPACE, true),
+            Set::NotSpace => (SPACE, false),
+            Set::Word => (WORD, true),
+            Set::NotWord => (WORD, false),
+        };
+        if inside {
+            return ranges.iter().map(|(low, high)| ClassItem::Range(*low, *high)).collect();
+        }
+        let mut items = Vec::new();
+        let mut low = '\0';
+        for (from, to) in ranges {
+            let before = char::from_u32(u32::from(*from).saturating_sub(1)).unwrap_or('\0');
+            items.push(ClassItem::Range(low, before));
+            low = char::from_u32(u32::from(*to) + 1).unwrap_or(char::MAX);
+        }
+        items.push(ClassItem::Range(low, char::MAX));
+        items
     }
 
     fn class_member(&mut self, c: char) -> Parsed<Member> {
@@ -724,15 +767,6 @@ const COUNT_MAX: u32 = 1000;
 enum Member {
     Char(char),
     Set(Set),
-}
-
-impl Member {
-    fn item(&self) -> ClassItem {
-        match self {
-            Member::Char(c) => ClassItem::Range(*c, *c),
-            Member::Set(set) => ClassItem::Set(*set),
-        }
-    }
 }
 
 fn set_of(c: char) -> Option<Set> {

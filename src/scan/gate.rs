@@ -6,6 +6,7 @@
 
 use aho_corasick::AhoCorasick;
 
+use super::block::BlockGate;
 use crate::filter::Filter;
 
 /// Below this number of failregexes the automaton costs more than it saves.
@@ -20,6 +21,10 @@ pub struct Gate {
     /// Failregexes without a literal: always tried.
     always: Vec<usize>,
     all: usize,
+    /// The same for whole blocks of a log.
+    pub block: BlockGate,
+    /// Length of the longest text in `block`.
+    pub block_longest: usize,
 }
 
 impl Gate {
@@ -46,13 +51,12 @@ impl Gate {
         let all = filter.failregex.len();
         let worth_it = all >= GATED_MIN && !texts.is_empty();
         let literals = worth_it.then(|| AhoCorasick::new(&texts).ok()).flatten();
-        Gate { literals, owners, always, all }
+        let (block, block_longest) = BlockGate::new(filter);
+        Gate { literals, owners, always, all, block, block_longest }
     }
 
     /// Failregexes that may match `text`, in order.
-    pub fn candidates(&self, text: &str, multiline: bool) -> Vec<usize> {
-        // A buffer of several lines shrinks between two expressions, but never grows.
-        let _ = multiline;
+    pub fn candidates(&self, text: &str) -> Vec<usize> {
         let Some(literals) = &self.literals else { return (0..self.all).collect() };
         let mut found = self.always.clone();
         for hit in literals.find_overlapping_iter(text) {
