@@ -16,7 +16,7 @@
 //! | 4 | [`scan`] (pure) · [`config`] (reads files) |
 //! | 3 | [`filter`] (pure) |
 //! | 2 | [`date`] (pure) |
-//! | 1 | [`net`] · [`place`] · [`time`] |
+//! | 1 | [`net`] (pure) · [`place`] (pure) · [`time`] |
 //!
 //! Begin with `scan.rs`: it is short and names all the rest.
 

@@ -1,0 +1,78 @@
+# What people type here. `make` alone shows the list; works with GNU make and BSD make.
+#
+#   make run       build it and show what it does to a sample log
+#   make test      install what the tests need (as root, on Debian), then run them all
+#   make check     formatting, lints, tests: what has to hold before a commit
+#   make bench     measure beside the peers that are installed; about twenty minutes
+#   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
+#   make man       render the man pages anew
+#   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
+
+CARGO = cargo
+CARGO_FLAGS =
+PREFIX = /usr/local
+SYSCONFDIR != case $$(uname -s) in Linux) echo /etc ;; *) echo $(PREFIX)/etc ;; esac
+DESTDIR =
+SECONDS = 600
+TARGET =
+BENCH_FLAGS =
+
+PROGRAMS = sentryban-regex sentryban-server
+SAMPLE_LOG = tests/data/portsentry-messages.log
+SAMPLE_FILTER = filters/portsentry.conf
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+release:
+	$(CARGO) build --release $(CARGO_FLAGS)
+
+run: release
+	@echo "The guard itself is not there yet: this reads a log and shows what it would have counted."
+	target/release/sentryban-regex $(SAMPLE_LOG) $(SAMPLE_FILTER)
+
+# Doc tests first, so that the last summary on the screen is that of the tests proper.
+test:
+	sh tests/tools.sh
+	$(CARGO) test $(CARGO_FLAGS) --doc
+	$(CARGO) test $(CARGO_FLAGS) --lib --bins --tests
+
+check:
+	$(CARGO) fmt --check
+	$(CARGO) clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	$(MAKE) test
+
+bench: release
+	python3 tests/bench/run.py --record $(BENCH_FLAGS)
+
+fuzz:
+	sh contrib/fuzz/run.sh $(SECONDS) $(TARGET)
+
+man: release
+	@mkdir -p man
+	for program in $(PROGRAMS); do \
+	    target/release/$$program --man > man/$$program.1.new && \
+	    mv man/$$program.1.new man/$$program.1 || exit 1; \
+	done
+
+# A file of /etc that somebody changed stays; ours is laid beside it as NAME.new.
+install: release
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	mkdir -p $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
+	for program in $(PROGRAMS); do \
+	    install -m 0755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
+	    install -m 0644 man/$$program.1 $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; \
+	done
+	for file in filters/*.conf jails/*.conf; do \
+	    [ -f "$$file" ] || continue; \
+	    case $$file in \
+	        filters/*) to=$(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d/$${file##*/} ;; \
+	        *) to=$(DESTDIR)$(SYSCONFDIR)/sentryban/$${file##*/} ;; \
+	    esac; \
+	    if [ -e "$$to" ] && ! cmp -s "$$file" "$$to"; then \
+	        echo "$$to was changed here and stays; the new one is $$to.new"; to=$$to.new; \
+	    fi; \
+	    install -m 0644 "$$file" "$$to" || exit 1; \
+	done
+
+.PHONY: help release run test check bench fuzz man install

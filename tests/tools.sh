@@ -1,0 +1,51 @@
+#!/bin/sh
+# Brings what the tests compare with onto this machine: as root on Debian by apt, elsewhere it says
+# what is missing. Tests that miss a tool skip with a word, unless SENTRYBAN_REQUIRE_LAB=1 is set.
+#
+# Nothing that is installed here is started, now or at the next boot.
+set -eu
+
+# what must be there, and the package that has it
+needs='
+/usr/bin/fail2ban-regex               fail2ban
+/usr/bin/python3                      python3
+/usr/share/zoneinfo/Europe/Berlin     tzdata
+'
+
+missing() {
+    echo "$needs" | while read -r path package; do
+        [ -z "$path" ] || [ -e "$path" ] || echo "$package"
+    done | sort -u | tr '\n' ' '
+}
+
+install_packages() {
+    export DEBIAN_FRONTEND=noninteractive
+    # Debian starts a service as it is installed, unless this file says no.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 0755 "$policy"
+        trap 'rm -f "$policy"' EXIT
+    fi
+    apt-get update -q </dev/null || echo "tests/tools.sh: no new package lists; trying the old ones" >&2
+    # shellcheck disable=SC2086 # several packages
+    apt-get install -q -y --no-install-recommends $1 </dev/null || return 1
+    case $1 in
+        *fail2ban*) systemctl disable fail2ban >/dev/null 2>&1 || : ;;
+    esac
+}
+
+want=$(missing)
+[ -n "$want" ] || exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    echo "tests/tools.sh: installing $want"
+    install_packages "$want" || echo "tests/tools.sh: apt-get failed" >&2
+    want=$(missing)
+fi
+[ -n "$want" ] || exit 0
+echo "tests/tools.sh: missing here: $want(on Debian: sudo apt-get install $want)" >&2
+if [ "${SENTRYBAN_REQUIRE_LAB:-0}" = 1 ]; then
+    echo "tests/tools.sh: SENTRYBAN_REQUIRE_LAB=1 asks for all of them" >&2
+    exit 1
+fi
+echo "tests/tools.sh: going on; tests that compare with these will say that they skip" >&2
