@@ -74,7 +74,7 @@ pub struct Scan {
     pub ignored_by: Vec<usize>,
     /// The groups of prefregex, if there is one and it matched.
     pub prefregex: Option<Fields>,
-    /// An expression ran out of steps on this line: it counts as not matching.
+    /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
 }
 
@@ -98,6 +98,7 @@ pub struct Scanner {
     hits: Vec<Hit>,
     /// Where an ignoreregex matched.
     ignore_hit: Hit,
+    out_of_steps: u64,
 }
 
 /// How far back the date of an earlier line serves a line without one, in seconds.
@@ -138,6 +139,7 @@ impl Scanner {
             pre_hit: Hit::default(),
             hits,
             ignore_hit: Hit::default(),
+            out_of_steps: 0,
         }
     }
 
@@ -154,6 +156,16 @@ impl Scanner {
     /// Lines that are still in the buffer, oldest first: `sentryban-regex` asks which have left.
     pub fn buffered(&self) -> &[CutLine] {
         &self.buffer
+    }
+
+    /// The date of the last line that had one.
+    pub fn last_date(&self) -> Option<Timestamp> {
+        self.last_date.as_ref().map(|(time, _)| *time)
+    }
+
+    /// How often an expression ran out of steps so far.
+    pub fn out_of_steps(&self) -> u64 {
+        self.out_of_steps
     }
 
     /// Scans one line, given without its line break.

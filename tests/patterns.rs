@@ -107,7 +107,10 @@ fn compare(row: &Value, wrong: &mut Vec<String>, compared: &mut usize) {
             wrong.push(format!("{source}\n  on {text:?}\n  got {got:?}\n  not {wanted}"));
         }
         let literal_free = pattern.required().is_none_or(|required| {
-            required.0.iter().any(|literal| text.as_bytes().windows(literal.len()).any(|w| w == literal))
+            required
+                .0
+                .iter()
+                .any(|literal| text.as_bytes().windows(literal.len()).any(|w| w == literal))
         });
         if found && !literal_free {
             wrong.push(format!("{source}\n  matched {text:?} without {:?}", pattern.required()));

@@ -262,7 +262,8 @@ mod tests {
         for yes in ["a$", "(?:a$|b$)", "^a+?(?P<x>b|c)$", "(?i)x", "a$(?P<e>)", r"\S+ \d{1,3}"] {
             assert!(linear_of(yes), "{yes}");
         }
-        for no in ["(?=a)b", r"(a)\1", "(?P<x>a)?(?(x)b|c)", "a++", "(?:a$|b)c", "(?:a$)*", "(?>a)"] {
+        for no in ["(?=a)b", r"(a)\1", "(?P<x>a)?(?(x)b|c)", "a++", "(?:a$|b)c", "(?:a$)*", "(?>a)"]
+        {
             assert!(!linear_of(no), "{no}");
         }
     }

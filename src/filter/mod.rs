@@ -99,10 +99,8 @@ impl fmt::Display for FilterError {
                     "{at}: {option} is empty\n  write an expression, or take the option out"
                 ),
                 PatternError::Syntax { error, before } => {
-                    let tail: String = before
-                        .chars()
-                        .skip(before.chars().count().saturating_sub(30))
-                        .collect();
+                    let tail: String =
+                        before.chars().skip(before.chars().count().saturating_sub(30)).collect();
                     write!(f, "{at}: {option} cannot be read: {error}, behind '{tail}'\n  {source}")
                 }
                 PatternError::Engine(what) => write!(
@@ -151,9 +149,7 @@ impl Filter {
         let ignoreregex = spec.ignoreregex.iter().map(|written| one("ignoreregex", written));
         let ignoreregex = ignoreregex.collect::<Result<Vec<_>, _>>()?;
         let pre_names_one = prefregex.as_ref().is_some_and(Expression::names_offender);
-        if !pre_names_one
-            && let Some(nobody) = failregex.iter().find(|one| !one.names_offender())
-        {
+        if !pre_names_one && let Some(nobody) = failregex.iter().find(|one| !one.names_offender()) {
             let source = nobody.pattern.source.clone();
             return Err(FilterError::NoFailureId { at: nobody.at.clone(), source });
         }

@@ -53,7 +53,10 @@ pub struct Hit {
 }
 
 enum Engine {
-    Linear { ascii: OnceLock<Option<regex::bytes::Regex>>, unicode: OnceLock<Option<regex::Regex>> },
+    Linear {
+        ascii: OnceLock<Option<regex::bytes::Regex>>,
+        unicode: OnceLock<Option<regex::Regex>>,
+    },
     Backtracking {
         ascii: OnceLock<Option<fancy_regex::Regex>>,
         unicode: OnceLock<Option<fancy_regex::Regex>>,

@@ -94,7 +94,9 @@ fn custom<'a>(text: &mut String, tag: &'a str, open: &mut Vec<&'a str>) {
     };
     let name = word.strip_prefix("F-").filter(|name| {
         !name.is_empty()
-            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "_-".contains(c))
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "_-".contains(c))
     });
     match name {
         Some(name) if closing && open.contains(&name) => text.push(')'),
@@ -127,7 +129,10 @@ mod tests {
             ("</F-USER>", "</F-USER>"),
             ("<W><USER><f-user>", "<W><USER><f-user>"),
             ("a<b<CIDR>", r"a<b(?P<cidr>\d+)"),
-            ("<SKIPLINES><SKIPLINES>", r"\n(?P<skiplines0>(?:(?:.*\n)*?))\n(?P<skiplines1>(?:(?:.*\n)*?))"),
+            (
+                "<SKIPLINES><SKIPLINES>",
+                r"\n(?P<skiplines0>(?:(?:.*\n)*?))\n(?P<skiplines1>(?:(?:.*\n)*?))",
+            ),
             ("x <", "x <"),
             ("<é>", "<é>"),
         ];

@@ -23,7 +23,7 @@ pub trait Tally {
     fn scanned(&mut self, number: u64, line: &str, scan: Scan, scanner: &Scanner);
 
     /// A line cannot match any expression of the filter.
-    fn passed(&mut self, number: u64, line: &[u8]);
+    fn passed(&mut self, number: u64, line: &[u8], scanner: &Scanner);
 
     /// True while [`Tally::passed`] wants to see the lines; else it is counted by
     /// [`Tally::passed_many`] only.
@@ -136,7 +136,7 @@ impl Scanner {
                     true => {
                         // Lines that are shown keep their order among those that are scanned.
                         tally.passed_many(std::mem::take(&mut passed));
-                        tally.passed(number, line);
+                        tally.passed(number, line, self);
                     }
                     false => passed += 1,
                 }

@@ -40,7 +40,9 @@ impl Gate {
             };
             for literal in &required.0 {
                 match texts.iter().position(|known| known == literal) {
-                    Some(known) => owners.iter_mut().skip(known).take(1).for_each(|o| o.push(index)),
+                    Some(known) => {
+                        owners.iter_mut().skip(known).take(1).for_each(|o| o.push(index))
+                    }
                     None => {
                         texts.push(literal);
                         owners.push(vec![index]);

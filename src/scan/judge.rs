@@ -31,6 +31,7 @@ impl Scanner {
             let surplus = self.buffer.len().saturating_sub(self.filter.maxlines);
             self.buffer.drain(..surplus);
             self.judge_buffer(time, now, &mut scan);
+            self.out_of_steps += u64::from(scan.out_of_steps);
             return scan;
         }
         let mut text = std::mem::take(&mut self.text);
@@ -40,6 +41,7 @@ impl Scanner {
         text.push('\n');
         self.judge_line(parts, &text, time, now, &mut scan);
         self.text = text;
+        self.out_of_steps += u64::from(scan.out_of_steps);
         scan
     }
 
@@ -140,7 +142,8 @@ impl Scanner {
             common = prefregex.fields(&text, &self.pre_hit);
             let content = common.take("content");
             scan.prefregex = Some(common.clone());
-            if let Some(content) = content.as_ref().and_then(Field::text).filter(|c| !c.is_empty()) {
+            if let Some(content) = content.as_ref().and_then(Field::text).filter(|c| !c.is_empty())
+            {
                 text = format!("{content}\n");
                 let after = content.to_owned();
                 self.buffer = vec![CutLine { after, ..CutLine::default() }];

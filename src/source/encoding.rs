@@ -92,7 +92,8 @@ mod tests {
 
     #[test]
     fn names_of_python_and_the_web_are_known() {
-        for name in ["UTF-8", "utf8", "ascii", "auto", "latin-1", "ISO-8859-15", "cp1252", "koi8-r"] {
+        for name in ["UTF-8", "utf8", "ascii", "auto", "latin-1", "ISO-8859-15", "cp1252", "koi8-r"]
+        {
             assert!(Encoding::parse(name).is_ok(), "{name}");
         }
         assert!(Encoding::parse("klingon").unwrap_err().to_string().contains("'klingon'"));

@@ -11,8 +11,8 @@ impl Dir {
         use std::sync::atomic::{AtomicU32, Ordering};
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir()
-            .join(format!("sentryban-{name}-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("sentryban-{name}-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
         Dir(path)
     }
@@ -48,10 +48,14 @@ pub fn missing(tool: &str) {
 /// `2005-08-14T11:59:59` (with or without a fraction) on the clocks of Zurich, as seconds since
 /// the epoch. Summer time runs from the last Sunday of March to the last of October, 01:00 UTC.
 pub fn zurich_time(text: &str) -> f64 {
-    let number = |range: std::ops::Range<usize>| text[range].parse::<i64>().unwrap();
-    let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    let seconds = number(11..13) * 3600 + number(14..16) * 60 + number(17..19);
-    let fraction: f64 = text.get(19..).filter(|f| !f.is_empty()).map_or(0.0, |f| f.parse().unwrap());
+    let (date, clock) = text.split_once('T').unwrap();
+    let numbers = |text: &str, at: char| -> Vec<f64> {
+        text.split(at).map(|number| number.parse().unwrap()).collect()
+    };
+    let (date, clock) = (numbers(date, '-'), numbers(clock, ':'));
+    let (year, month, day) = (date[0] as i64, date[1] as i64, date[2] as i64);
+    let seconds = clock[0] as i64 * 3600 + clock[1] as i64 * 60 + clock[2] as i64;
+    let fraction = clock[2].fract();
     let utc = days(year, month, day) * 86400 + seconds;
     let change = |month: i64| {
         let last = days(year, month, 31);

@@ -12,6 +12,7 @@ pub mod flags;
 pub mod out;
 pub mod progress;
 pub mod report;
+mod run;
 pub mod target;
 pub mod template;
 
@@ -101,7 +102,7 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), Stop> {
     let mut out = BufWriter::with_capacity(64 << 10, stdout.lock());
     match flags::parse(args)? {
         Request::Text(text) => out.write_all(text.as_bytes())?,
-        Request::Run(options) => scan_all(&Task::new(*options, to_terminal)?, &mut out)?,
+        Request::Run(options) => run::scan_all(&Task::new(*options, to_terminal)?, &mut out)?,
     }
     Ok(out.flush()?)
 }
@@ -129,9 +130,4 @@ impl Task {
         log.check()?;
         Ok(Task { options, config, log, regex, ignoreregex, to_terminal })
     }
-}
-
-/// Reads the log, and prints the report or the failures.
-fn scan_all(_task: &Task, _out: &mut impl Write) -> Result<(), Stop> {
-    Err(Fault::new(exit::SOFTWARE, "scanner not wired").into())
 }

@@ -5,7 +5,10 @@
 //! (sentryban-regex(1)). Failures that do not count (`<F-NOFAIL>`, or still without an id) give
 //! nothing.
 
-use std::io::{self, Write};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
@@ -127,7 +130,8 @@ impl Printer {
             time: last,
             fields,
             attempts: 1,
-            lines: vec![CutLine { after: line.to_owned(), ..CutLine::default() }],
+            lines: vec![Arc::new(CutLine { after: line.to_owned(), ..CutLine::default() })],
+            users: Vec::new(),
             nofail: false,
         };
         self.write(&nobody, number, out)
@@ -168,7 +172,7 @@ fn group(failure: &Failure, name: &str) -> String {
     }
 }
 
-fn matches(lines: &[CutLine]) -> String {
+fn matches(lines: &[Arc<CutLine>]) -> String {
     let cut: Vec<String> = lines
         .iter()
         .map(|line| {
@@ -200,6 +204,12 @@ fn write_json(failure: &Failure, id: &str, number: u64, out: &mut impl Write) ->
                 write!(out, "{comma}{name}: [{}]", parts.join(", "))?;
             }
         }
+    }
+    if !failure.users.is_empty() {
+        let comma = if failure.fields.is_empty() { "" } else { ", " };
+        let users: Vec<String> =
+            failure.users.iter().map(|user| Value::from(user.as_str()).to_string()).collect();
+        write!(out, r#"{comma}"users": [{}]"#, users.join(", "))?;
     }
     writeln!(out, r#"}}, "attempts": {}}}"#, failure.attempts)
 }
