@@ -202,7 +202,7 @@ The report then also prints at most so many missed or ignored lines (otherwise 2
             "\
 Journal fields to select by, instead of the filter's
 .BR journalmatch :
-.BR '_SYSTEMD_UNIT=ssh.service + _COMM=sshd' .
+.BR \"'_SYSTEMD_UNIT=ssh.service + _COMM=sshd'\" .
 Of use with
 .B systemd\\-journal
 only.",
@@ -306,7 +306,7 @@ the name of a captured group
 .BR user ,
 .BR ip4 ,
 \\&...), or a text with tags:
-.BR '<time> <ip> <F\\-USER>' .
+.BR \"'<time> <ip> <F\\-USER>'\" .
 See OUTPUT FORMS.",
         )
     },
@@ -473,8 +473,10 @@ impl Options {
                 TOOL.name, TOOL.usage
             )));
         };
-        if log.is_empty() || regex.is_empty() {
-            return Err(Fault::usage("LOG and REGEX must not be empty"));
+        let ignoreregex = given.text("IGNOREREGEX")?;
+        let blank = |text: &str| text.trim().is_empty();
+        if log.is_empty() || blank(&regex) || ignoreregex.as_deref().is_some_and(blank) {
+            return Err(Fault::usage("LOG, REGEX and IGNOREREGEX must not be empty"));
         }
         let out = match given.text("out")? {
             Some(form) if !form.is_empty() => Some(Form::parse(&form)?),
@@ -516,7 +518,7 @@ impl Options {
             progress: !given.is_set("no-progress"),
             log,
             regex,
-            ignoreregex: given.text("IGNOREREGEX")?,
+            ignoreregex,
         })
     }
 }
@@ -668,6 +670,7 @@ mod tests {
             (&[], "both LOG and REGEX are needed"),
             (&["a.log"], "both LOG and REGEX are needed"),
             (&["a.log", ""], "must not be empty"),
+            (&["a.log", "b", " "], "must not be empty"),
             (&["a", "b", "c", "d"], "unexpected argument 'd'"),
             (&["--print-all-mised", "a", "b"], "--print-all-missed"),
             (&["--print-all-missed", "--print-no-missed", "a", "b"], "contradict"),

@@ -113,8 +113,6 @@ impl Task {
     /// See [`target`].
     pub fn new(options: Options, to_terminal: bool) -> Result<Task, Fault> {
         let is_file = Path::is_file;
-        // Pipes and devices are read, too: `<(zcat messages.1.gz)`.
-        let is_there = |path: &Path| path.exists() && !path.is_dir();
         let config = options.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
         if options.config.is_some() && !config.is_dir() {
             return Err(Fault::new(
@@ -122,7 +120,8 @@ impl Task {
                 format!("-c {}: no such directory", plain(&config.to_string_lossy())),
             ));
         }
-        let log = target::log_target(&options.log, is_there);
+        // Pipes and devices are read, too (`<(zcat messages.1.gz)`); a directory gets its own message.
+        let log = target::log_target(&options.log, Path::exists);
         let regex = target::regex_target(&options.regex, &config, is_file)?;
         let ignoreregex =
             options.ignoreregex.as_deref().map(|text| target::ignore_target(text, is_file));
