@@ -11,8 +11,9 @@ use std::{path::PathBuf, process::Command};
 
 use sentryban::{
     cli::regex::{
-        flags::Printed,
-        report::{DateHits, Expression, Preamble, Report, Shown},
+        options::Printed,
+        preamble::Preamble,
+        report::{DateHits, Expression, Report, Shown},
     },
     filter::{Field, Fields},
     scan::{CutLine, Failure, Scan},

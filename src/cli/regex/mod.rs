@@ -1,7 +1,7 @@
 //! `sentryban-regex`: tries expressions and filters on a log and says what came of it.
 //!
 //! ```text
-//! flags ──► Options ──► target: what LOG and REGEX are ──► scan_all ──► report  (or out, with -o)
+//! flags, options ──► target: what LOG and REGEX are ──► scan_all ──► report  (or out, with -o)
 //! ```
 //!
 //! Begin with [`run`]. The report's layout is fail2ban-regex's, see `report.rs`; `out.rs` holds the
@@ -9,7 +9,10 @@
 
 pub mod debuggex;
 pub mod flags;
+pub mod options;
 pub mod out;
+mod page;
+pub mod preamble;
 pub mod progress;
 pub mod report;
 pub mod target;
@@ -23,7 +26,8 @@ use std::{
 };
 
 use self::{
-    flags::{Options, Request, TOOL},
+    flags::TOOL,
+    options::{Options, Request},
     target::{LogTarget, RegexTarget},
 };
 use super::{
@@ -99,7 +103,7 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), Stop> {
     let stdout = io::stdout();
     let to_terminal = stdout.is_terminal();
     let mut out = BufWriter::with_capacity(64 << 10, stdout.lock());
-    match flags::parse(args)? {
+    match options::parse(args)? {
         Request::Text(text) => out.write_all(text.as_bytes())?,
         Request::Run(options) => scan_all(&Task::new(*options, to_terminal)?, &mut out)?,
     }
