@@ -4,12 +4,16 @@
 //! a golden text; where `fail2ban-regex` is installed, it runs over the same log and must print the
 //! same. (`SENTRYBAN_REQUIRE_LAB=1` makes a missing one a failure.)
 
+// The lints are for what runs on attackers' input; a test may stop where it stands.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
+
 use std::{path::PathBuf, process::Command};
 
 use sentryban::{
     cli::regex::{
-        flags::Printed,
-        report::{DateHits, Expression, Preamble, Report, Shown},
+        options::Printed,
+        preamble::Preamble,
+        report::{DateHits, Expression, Report, Shown},
     },
     filter::{Field, Fields},
     scan::{CutLine, Failure, Scan},
@@ -262,7 +266,12 @@ fn a_filter_with_prefregex_whose_expressions_all_match() {
 
 #[test]
 fn a_filter_as_fail2ban_regex_reports_it() {
-    let regexes = ["^refused \\S+ from <HOST> port", "from <HOST>", "\\d <HOST>", "^never <HOST>$"];
+    let regexes = [
+        "^refused \\S+ from <HOST> port",
+        "^refused \\S+ from <HOST>",
+        "from <HOST>",
+        "^never <HOST>$",
+    ];
     let prefregex = "^ gate demo\\[\\d+\\]: <F-CONTENT>.+</F-CONTENT>$";
     let filter = scratch(
         "demo.conf",
@@ -276,33 +285,40 @@ fn a_filter_as_fail2ban_regex_reports_it() {
     lines.extend(std::iter::repeat_n(LOG[1], 25));
     let log = scratch_log("filter.log", &lines);
 
-    let resolved = "^ gate demo\\[\\d+\\]: (?P<content>.+)$".to_owned();
-    let mut report = Report::new(
-        SHOWN,
-        Some(Expression { text: prefregex.into(), resolved }),
-        regexes.iter().map(|text| expression(text)).collect(),
-        Vec::new(),
-    );
-    let now = Timestamp::default();
-    let groups = Some(Fields::default());
-    for (line, id) in [(LOG[0], "192.0.2.1"), (LOG[2], "2001:db8::1")] {
-        let failures = vec![failure(0, id, 0), failure(1, id, 0)];
-        report.add(line, &Scan { failures, prefregex: groups.clone(), ..Scan::default() }, now);
-    }
-    for _ in 0..25 {
-        report.add(LOG[1], &Scan { prefregex: groups.clone(), ..Scan::default() }, now);
-    }
-    report.set_dates(Some(vec![DateHits {
-        name: "^Year-Month-Day 24hour:Minute:Second".into(),
-        hits: 27,
-        ..DateHits::default()
-    }]));
-    let ours = text(&report, None);
-    assert!(ours.contains("Missed line(s): too many to print."), "{ours}");
-    let args = ["-r", log.to_str().unwrap(), filter.to_str().unwrap()];
-    if let Some(theirs) = fail2ban_regex(&args) {
-        let results = theirs.find("\nResults").expect("a report");
-        assert_eq!(ours, without_seconds(&theirs[results..]));
+    for verbose in [false, true] {
+        let resolved = "^ gate demo\\[\\d+\\]: (?P<content>.+)$".to_owned();
+        let mut report = Report::new(
+            Shown { verbose, ..SHOWN },
+            Some(Expression { text: prefregex.into(), resolved }),
+            regexes.iter().map(|text| expression(text)).collect(),
+            Vec::new(),
+        );
+        for line in &lines {
+            let content = line.split_once("]: ").unwrap().1;
+            let mut groups = Fields::default();
+            groups.set(&"content".into(), Field::Text(content.to_owned()));
+            let failures = match *line {
+                line if line == LOG[0] => (0..3).map(|n| failure(n, "192.0.2.1", 0)).collect(),
+                line if line == LOG[2] => (0..3).map(|n| failure(n, "2001:db8::1", 2)).collect(),
+                _ => Vec::new(),
+            };
+            let scan = Scan { failures, prefregex: Some(groups), ..Scan::default() };
+            report.add(line, &scan, Timestamp::default());
+        }
+        report.set_dates(Some(vec![DateHits {
+            name: "^Year-Month-Day 24hour:Minute:Second".into(),
+            hits: 27,
+            ..DateHits::default()
+        }]));
+        let ours = text(&report, None);
+        assert!(ours.contains("Missed line(s): too many to print."), "{ours}");
+        assert_eq!(ours.contains("(multiple regex matched)"), verbose, "{ours}");
+        let flag = if verbose { "-rv" } else { "-r" };
+        let args = [flag, log.to_str().unwrap(), filter.to_str().unwrap()];
+        if let Some(theirs) = fail2ban_regex(&args) {
+            let results = theirs.find("\nResults").expect("a report");
+            assert_eq!(ours, without_seconds(&theirs[results..]));
+        }
     }
     std::fs::remove_file(log).unwrap();
     std::fs::remove_file(filter).unwrap();

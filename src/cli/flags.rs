@@ -44,6 +44,9 @@ pub struct Flag {
 pub struct Word {
     /// The id under which it is asked for; also its name in the docs.
     pub id: &'static str,
+    /// True if it must be there. The docs show it; to insist on it is the tool's business, which can
+    /// say better what is missing.
+    pub required: bool,
     /// One line for `--help`.
     pub short_doc: &'static str,
     /// A paragraph for the man page, in roff; empty means the short text.
@@ -59,7 +62,7 @@ pub struct Tool {
     pub about: &'static str,
     /// What follows the name in a usage line: `[OPTIONS] LOG REGEX [IGNOREREGEX]`.
     pub usage: &'static str,
-    /// Words, in order. Whether one must be there is for the tool to say.
+    /// Words, in order.
     pub words: &'static [Word],
     /// Flags of this tool; [`COMMON`] ones come behind them.
     pub flags: &'static [Flag],
@@ -115,7 +118,8 @@ impl Tool {
     /// Exit code 64 with a text that names the wrong argument, the one that was probably meant,
     /// and the usage.
     pub fn ask(&self, args: impl IntoIterator<Item = OsString>) -> Result<Asked, Fault> {
-        let matches = match self.command().try_get_matches_from(args) {
+        let lenient = self.command().mut_args(|arg| arg.required(false));
+        let matches = match lenient.try_get_matches_from(args) {
             Ok(matches) => matches,
             Err(error) if error.kind() == ErrorKind::DisplayHelp => {
                 return Ok(Asked::Text(error.render().to_string()));
@@ -163,6 +167,7 @@ impl Tool {
             .args(self.words.iter().map(|word| {
                 Arg::new(word.id)
                     .value_name(word.id)
+                    .required(word.required)
                     .help(word.short_doc)
                     .value_parser(ValueParser::os_string())
             }))
@@ -266,7 +271,7 @@ mod tests {
         name: "demo",
         about: "Shows flags",
         usage: "[OPTIONS] FILE",
-        words: &[Word { id: "FILE", short_doc: "What to read", long_doc: "" }],
+        words: &[Word { id: "FILE", required: true, short_doc: "What to read", long_doc: "" }],
         flags: &[
             Flag {
                 id: "verbose",

@@ -46,9 +46,40 @@ pub fn render(frame: &str, tool: Option<&Tool>) -> String {
         let words: String = tool.words.iter().map(word_entry).collect();
         let options: String = tool.shown_flags().map(flag_entry).collect();
         page = page.replace("@WORDS@\n", &words).replace("@OPTIONS@\n", &options);
-        page = page.replace("@WORDS@", &words).replace("@OPTIONS@", &options);
     }
-    page
+    wrapped(&page)
+}
+
+/// Breaks text lines of more than 80 bytes at a blank, which roff does not see; requests and
+/// examples stay. A word with a control character in front never comes to stand first.
+fn wrapped(page: &str) -> String {
+    const WIDTH: usize = 80;
+    let mut out = String::with_capacity(page.len() + 64);
+    let mut example = false;
+    for line in page.lines() {
+        match line {
+            ".EX" => example = true,
+            ".EE" => example = false,
+            _ => {}
+        }
+        if example || line.starts_with('.') {
+            out.push_str(line);
+            out.push('\n');
+            continue;
+        }
+        let mut width = 0;
+        for (index, word) in line.split(' ').enumerate() {
+            let fits = width + 1 + word.len() <= WIDTH || word.starts_with(['.', '\'']);
+            if index > 0 {
+                out.push(if fits { ' ' } else { '\n' });
+                width = if fits { width + 1 } else { 0 };
+            }
+            out.push_str(word);
+            width += word.len();
+        }
+        out.push('\n');
+    }
+    out
 }
 
 fn word_entry(word: &Word) -> String {

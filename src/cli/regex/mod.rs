@@ -1,7 +1,7 @@
 //! `sentryban-regex`: tries expressions and filters on a log and says what came of it.
 //!
 //! ```text
-//! flags ──► Options ──► target: what LOG and REGEX are ──► scan_all ──► report  (or out, with -o)
+//! flags, options ──► target: what LOG and REGEX are ──► scan_all ──► report  (or out, with -o)
 //! ```
 //!
 //! Begin with [`run`]. The report's layout is fail2ban-regex's, see `report.rs`; `out.rs` holds the
@@ -9,7 +9,10 @@
 
 pub mod debuggex;
 pub mod flags;
+pub mod options;
 pub mod out;
+mod page;
+pub mod preamble;
 pub mod progress;
 pub mod report;
 mod run;
@@ -24,7 +27,8 @@ use std::{
 };
 
 use self::{
-    flags::{Options, Request, TOOL},
+    flags::TOOL,
+    options::{Options, Request},
     target::{LogTarget, RegexTarget},
 };
 use super::{
@@ -100,7 +104,7 @@ fn try_run(args: impl IntoIterator<Item = OsString>) -> Result<(), Stop> {
     let stdout = io::stdout();
     let to_terminal = stdout.is_terminal();
     let mut out = BufWriter::with_capacity(64 << 10, stdout.lock());
-    match flags::parse(args)? {
+    match options::parse(args)? {
         Request::Text(text) => out.write_all(text.as_bytes())?,
         Request::Run(options) => run::scan_all(&Task::new(*options, to_terminal)?, &mut out)?,
     }
@@ -114,8 +118,6 @@ impl Task {
     /// See [`target`].
     pub fn new(options: Options, to_terminal: bool) -> Result<Task, Fault> {
         let is_file = Path::is_file;
-        // Pipes and devices are read, too: `<(zcat messages.1.gz)`.
-        let is_there = |path: &Path| path.exists() && !path.is_dir();
         let config = options.config.clone().unwrap_or_else(|| PathBuf::from(CONFIG));
         if options.config.is_some() && !config.is_dir() {
             return Err(Fault::new(
@@ -123,7 +125,8 @@ impl Task {
                 format!("-c {}: no such directory", plain(&config.to_string_lossy())),
             ));
         }
-        let log = target::log_target(&options.log, is_there);
+        // Pipes and devices are read, too (`<(zcat messages.1.gz)`); a directory gets its own message.
+        let log = target::log_target(&options.log, Path::exists);
         let regex = target::regex_target(&options.regex, &config, is_file)?;
         let ignoreregex =
             options.ignoreregex.as_deref().map(|text| target::ignore_target(text, is_file));

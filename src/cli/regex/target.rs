@@ -51,7 +51,7 @@ pub enum RegexTarget {
     },
 }
 
-/// Decides what LOG means.
+/// Decides what LOG means. `is_file` says whether something is there, of whatever kind.
 pub fn log_target(log: &OsStr, is_file: impl Fn(&Path) -> bool) -> LogTarget {
     if log == "-" {
         return LogTarget::Stdin;
@@ -94,6 +94,8 @@ impl LogTarget {
                 exit::NOINPUT,
                 format!("{name}: is a directory; name a log file in it"),
             )),
+            // A pipe that is opened twice has lost its writer: only files are tried.
+            Ok(found) if !found.is_file() => Ok(()),
             Ok(_) => match std::fs::File::open(path) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(unreadable(&name, &error)),
