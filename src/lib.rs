@@ -26,7 +26,9 @@ pub mod date;
 pub mod filter;
 pub mod net;
 pub mod place;
+pub mod record;
 pub mod scan;
+pub mod source;
 pub mod time;
 
 /// The version of this package, as `--version` prints it.

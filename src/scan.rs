@@ -1,23 +1,42 @@
 //! `Scanner`: a line goes in, failures come out.
+//!
+//! ```text
+//! line ──► date cut out ──► ignoreregex? ──► prefregex ──► failregex … ──► session ──► Failure
+//! ```
+//!
+//! The same scanner serves live jails, replays and `sentryban-regex`. It holds what one log needs
+//! from line to line: the learning date detector, the buffer of `maxlines` lines, the sessions.
+//! [`Scanner::scan`] takes one line; `block.rs` takes many at once and looks only at those that
+//! could matter.
 
-use crate::{filter::Fields, time::Timestamp};
+pub mod block;
+mod gate;
+mod judge;
+mod multiline;
 
-/// A line cut in three by its date: what stands before it, the date, what stands behind.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct CutLine {
-    /// Text before the date.
-    pub before: String,
-    /// The date itself; empty where the line has none.
-    pub date: String,
-    /// Text behind the date; the whole line where it has none.
-    pub after: String,
-}
+use std::sync::Arc;
 
-impl CutLine {
-    /// The line as it stood in the log.
-    pub fn whole(&self) -> String {
-        [self.before.as_str(), self.date.as_str(), self.after.as_str()].concat()
-    }
+use crate::{
+    date::{DateDetector, DateMatch},
+    filter::{Fields, Filter, Hit, Sessions},
+    time::Timestamp,
+};
+
+pub use crate::record::CutLine;
+pub use block::Tally;
+use gate::Gate;
+
+/// How a scanner is used.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ScanOptions {
+    /// Try every failregex on a line, as `sentryban-regex` reports; else the first match decides.
+    pub check_all: bool,
+    /// Tell of failures whose address is not known yet.
+    pub keep_pending: bool,
+    /// Names stand for themselves: no failure asks for a look-up.
+    pub raw_hosts: bool,
+    /// A line without a date happens now; else its failures have no time.
+    pub assume_now: bool,
 }
 
 /// One failregex found one failure.
@@ -32,14 +51,16 @@ pub struct Failure {
     pub host: Option<String>,
     /// True if the id is a name that `usedns` wants looked up (`yes`, `warn`).
     pub lookup: bool,
-    /// When it happened; `None` if the line has no readable date and the scanner does not assume one.
+    /// When it happened; `None` if the line has no readable date and the scanner assumes none.
     pub time: Option<Timestamp>,
     /// All named groups, merged over prefregex, alternatives and session.
     pub fields: Fields,
+    /// The users that its session tried, if it is one.
+    pub users: Vec<String>,
     /// How many failures this stands for: the number of its lines, at least 1.
     pub attempts: u32,
     /// The lines that made it, oldest first.
-    pub lines: Vec<CutLine>,
+    pub lines: Vec<Arc<CutLine>>,
     /// `<F-NOFAIL>`: matched, yet no failure.
     pub nofail: bool,
 }
@@ -53,4 +74,145 @@ pub struct Scan {
     pub ignored_by: Vec<usize>,
     /// The groups of prefregex, if there is one and it matched.
     pub prefregex: Option<Fields>,
+    /// An expression ran out of steps on this line: it counts as not matching.
+    pub out_of_steps: u32,
+}
+
+/// Reads one log through one filter.
+#[derive(Debug)]
+pub struct Scanner {
+    filter: Filter,
+    dates: DateDetector,
+    options: ScanOptions,
+    gate: Gate,
+    sessions: Sessions,
+    /// The last `maxlines` lines that no failure has taken.
+    buffer: Vec<CutLine>,
+    /// Date of the last line that had one, and how it was written.
+    last_date: Option<(Timestamp, String)>,
+    /// The text that expressions see; kept for its memory.
+    text: String,
+    /// Where prefregex matched.
+    pre_hit: Hit,
+    /// Where each failregex matched.
+    hits: Vec<Hit>,
+    /// Where an ignoreregex matched.
+    ignore_hit: Hit,
+}
+
+/// How far back the date of an earlier line serves a line without one, in seconds.
+const LAST_DATE_S: i64 = 60;
+
+/// A line cut at its date, not yet copied.
+#[derive(Clone, Copy)]
+struct Parts<'a> {
+    before: &'a str,
+    date: &'a str,
+    after: &'a str,
+}
+
+impl Parts<'_> {
+    fn to_line(self) -> CutLine {
+        CutLine {
+            before: self.before.to_owned(),
+            date: self.date.to_owned(),
+            after: self.after.to_owned(),
+        }
+    }
+}
+
+impl Scanner {
+    /// A scanner for one log.
+    pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
+        let gate = Gate::new(&filter);
+        let hits = filter.failregex.iter().map(|_| Hit::default()).collect();
+        Scanner {
+            filter,
+            dates,
+            options,
+            gate,
+            sessions: Sessions::default(),
+            buffer: Vec::new(),
+            last_date: None,
+            text: String::new(),
+            pre_hit: Hit::default(),
+            hits,
+            ignore_hit: Hit::default(),
+        }
+    }
+
+    /// The filter.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
+    /// The date detector, for its templates and their hits.
+    pub fn dates(&self) -> &DateDetector {
+        &self.dates
+    }
+
+    /// Lines that are still in the buffer, oldest first: `sentryban-regex` asks which have left.
+    pub fn buffered(&self) -> &[CutLine] {
+        &self.buffer
+    }
+
+    /// Scans one line, given without its line break.
+    pub fn scan(&mut self, line: &str, now: Timestamp) -> Scan {
+        let found = self.dates.find(line, now);
+        self.scan_found(line, found.as_ref(), now)
+    }
+
+    /// Scans a line whose time is known from elsewhere: a journal entry. `stamp` is that time as
+    /// text, for display.
+    pub fn scan_stamped(&mut self, line: &str, stamp: &str, at: Timestamp, now: Timestamp) -> Scan {
+        self.last_date = Some((at, stamp.to_owned()));
+        self.scan_parts(Parts { before: "", date: stamp, after: line }, Some(at), now)
+    }
+
+    /// Scans a line in which the date has been found, or looked for in vain.
+    fn scan_found(&mut self, line: &str, found: Option<&DateMatch>, now: Timestamp) -> Scan {
+        let whole = Parts::undated(line);
+        let mut parts = whole;
+        if let Some(found) = found {
+            parts = Parts {
+                before: line.get(..found.cut.start).unwrap_or_default(),
+                date: line.get(found.cut.clone()).unwrap_or_default(),
+                after: line.get(found.cut.end..).unwrap_or_default(),
+            };
+            if let Some(time) = self.note_date(line, found, now) {
+                return self.scan_parts(parts, Some(time), now);
+            }
+        }
+        // An empty date means that the pattern says there is none to be had: it happens now.
+        let assumed = found.is_some_and(|found| found.cut.is_empty()) || self.options.assume_now;
+        match self.last_date.take() {
+            Some((time, date)) if time > now.plus_secs(-LAST_DATE_S) => {
+                let scan = self.scan_parts(Parts { date: &date, ..whole }, Some(time), now);
+                self.last_date = Some((time, date));
+                scan
+            }
+            older => {
+                self.last_date = older;
+                self.scan_parts(parts, assumed.then_some(now), now)
+            }
+        }
+    }
+
+    /// Reads the date of a line and remembers it for lines without one.
+    fn note_date(&mut self, line: &str, found: &DateMatch, now: Timestamp) -> Option<Timestamp> {
+        if found.cut.is_empty() {
+            return None;
+        }
+        let time = self.dates.time(line, found, now)?;
+        let date = line.get(found.cut.clone()).unwrap_or_default();
+        match &mut self.last_date {
+            Some((last, text)) => {
+                *last = time;
+                text.clear();
+                text.push_str(date);
+            }
+            None => self.last_date = Some((time, date.to_owned())),
+        }
+        Some(time)
+    }
 }

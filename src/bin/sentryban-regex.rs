@@ -1,4 +1,4 @@
 //! The `sentryban-regex` program; all of it stands in the library.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    sentryban::cli::regex::run(std::env::args_os())
 }

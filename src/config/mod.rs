@@ -1,1 +1,25 @@
-//! stub
+//! The configuration: read once, checked, and handed to the rooms that it is about.
+//!
+//! ```text
+//! bytes ─ini─► Ini ─tree─► Merged ─interpolate, tags─► values ─filters, actions, jails─► specs
+//! ```
+//!
+//! Every value keeps its place from the first step to the last, so that whatever is wrong can be
+//! said with file and line. This room reads files and nothing else; it starts nothing and prints
+//! nothing. Begin with `tree.rs` for where values come from, `jails.rs` for what they become.
+
+pub mod builtin;
+mod definition;
+pub mod filters;
+pub mod finding;
+pub mod ini;
+pub mod interpolate;
+mod nearest;
+pub mod tags;
+pub mod text;
+pub mod tree;
+
+pub use filters::{FilterSource, read_filter};
+pub use finding::{ConfigError, Finding, Gravity};
+pub(crate) use nearest::nearest;
+pub use tree::Tree;

@@ -1,5 +1,259 @@
-//! stub
+//! The filter room: what makes a failure out of a line's text.
+//!
+//! ```text
+//! text ──► prefregex ──► failregex 1, 2, 3 … ──► Fields ──► session (F-MLFID) ──► failure
+//! ```
+//!
+//! A [`FilterSpec`] is what the files say, a [`Filter`] what has been compiled from it. Expressions
+//! are written in Python's dialect with tags (`tag.rs`), parsed (`syntax.rs`), written out for an
+//! engine (`emit.rs`) and run (`regex.rs`); `literal.rs` finds the text that lets most lines be
+//! skipped, `session.rs` joins the lines of one connection, `lint.rs` looks for traps.
+//!
+//! Pure: no clock, disk or network. Read `regex.rs` first.
+
+pub mod emit;
 pub mod fields;
+pub mod lint;
+pub mod literal;
+pub mod regex;
+pub mod session;
 pub mod spec;
+pub mod syntax;
+pub mod tag;
+
+use std::{fmt, sync::Arc};
+
 pub use fields::{Field, Fields};
+pub use lint::Lint;
+pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
+pub use session::{Draft, Sessions};
 pub use spec::{FilterSpec, UseDns};
+
+use crate::place::{Located, Place};
+
+/// A filter, ready to run.
+#[derive(Debug)]
+pub struct Filter {
+    /// The filter's name, for messages.
+    pub name: String,
+    /// Looked for first; a line without it is done.
+    pub prefregex: Option<Expression>,
+    /// In the order in which they are tried.
+    pub failregex: Vec<Expression>,
+    /// In the order in which they are tried.
+    pub ignoreregex: Vec<Expression>,
+    /// How many lines the buffer holds.
+    pub maxlines: usize,
+    /// What becomes of names.
+    pub usedns: UseDns,
+}
+
+/// A compiled expression with what its group names mean.
+#[derive(Debug)]
+pub struct Expression {
+    /// The engine's side.
+    pub pattern: Pattern,
+    /// Where it was written.
+    pub at: Place,
+    /// `(group, name)`: a value for `name`, should that be empty.
+    alternatives: Vec<(Arc<str>, Arc<str>)>,
+    /// `(group, name)`: one more part of the tuple `name`.
+    tuples: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// Why a filter cannot be used. Always the user's file, so each message says where, what, and what
+/// to write instead.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum FilterError {
+    /// One expression does not compile.
+    Expression {
+        /// Where it stands.
+        at: Place,
+        /// `failregex`, `ignoreregex` or `prefregex`.
+        option: &'static str,
+        /// As written.
+        source: String,
+        /// What is wrong.
+        error: PatternError,
+    },
+    /// Nothing in it could say who failed.
+    NoFailureId {
+        /// Where it stands.
+        at: Place,
+        /// As written.
+        source: String,
+    },
+    /// `maxlines` is zero.
+    NoLines {
+        /// Where it stands.
+        at: Place,
+    },
+}
+
+impl fmt::Display for FilterError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FilterError::Expression { at, option, source, error } => match error {
+                PatternError::Empty => write!(
+                    f,
+                    "{at}: {option} is empty\n  write an expression, or take the option out"
+                ),
+                PatternError::Syntax { error, before } => {
+                    let tail: String = before
+                        .chars()
+                        .skip(before.chars().count().saturating_sub(30))
+                        .collect();
+                    write!(f, "{at}: {option} cannot be read: {error}, behind '{tail}'\n  {source}")
+                }
+                PatternError::Engine(what) => write!(
+                    f,
+                    "{at}: {option} cannot be compiled: {what}\n  {source}\n  \
+                     split it into several lines, or repeat smaller parts"
+                ),
+            },
+            FilterError::NoFailureId { at, source } => write!(
+                f,
+                "{at}: failregex names nobody: {source}\n  \
+                 put <HOST>, <ADDR> or <F-ID>…</F-ID> where the offender stands"
+            ),
+            FilterError::NoLines { at } => {
+                write!(f, "{at}: maxlines = 0: write a number from 1 upwards")
+            }
+        }
+    }
+}
+
+impl std::error::Error for FilterError {}
+
+impl Filter {
+    /// Compiles every expression of `spec`.
+    ///
+    /// # Errors
+    ///
+    /// The first [`FilterError`]; [`Filter::faults`] gives all of them.
+    pub fn compile(spec: &FilterSpec, usedns: UseDns) -> Result<Filter, FilterError> {
+        let maxlines = match &spec.maxlines {
+            Some(lines) if lines.value == 0 => {
+                return Err(FilterError::NoLines { at: lines.at.clone() });
+            }
+            Some(lines) => usize::try_from(lines.value).unwrap_or(1),
+            None => 1,
+        };
+        let multiline = maxlines > 1;
+        let one = |option: &'static str, written: &Located<String>| {
+            Expression::new(option, written, usedns, multiline)
+        };
+        // An empty prefregex is none, as fail2ban has it.
+        let prefregex = spec.prefregex.as_ref().filter(|written| !written.value.is_empty());
+        let prefregex = prefregex.map(|written| one("prefregex", written)).transpose()?;
+        let failregex = spec.failregex.iter().map(|written| one("failregex", written));
+        let failregex = failregex.collect::<Result<Vec<_>, _>>()?;
+        let ignoreregex = spec.ignoreregex.iter().map(|written| one("ignoreregex", written));
+        let ignoreregex = ignoreregex.collect::<Result<Vec<_>, _>>()?;
+        let pre_names_one = prefregex.as_ref().is_some_and(Expression::names_offender);
+        if !pre_names_one
+            && let Some(nobody) = failregex.iter().find(|one| !one.names_offender())
+        {
+            let source = nobody.pattern.source.clone();
+            return Err(FilterError::NoFailureId { at: nobody.at.clone(), source });
+        }
+        Ok(Filter { name: spec.name.clone(), prefregex, failregex, ignoreregex, maxlines, usedns })
+    }
+
+    /// Every fault of `spec`, for a check that shall tell all at once.
+    pub fn faults(spec: &FilterSpec, usedns: UseDns) -> Vec<FilterError> {
+        let mut faults = Vec::new();
+        let mut left = spec.clone();
+        // An expression that is at fault is taken out, and the rest is tried again.
+        while let Err(fault) = Filter::compile(&left, usedns) {
+            let at = match &fault {
+                FilterError::Expression { at, .. }
+                | FilterError::NoFailureId { at, .. }
+                | FilterError::NoLines { at } => at.clone(),
+            };
+            let source = match &fault {
+                FilterError::Expression { source, .. }
+                | FilterError::NoFailureId { source, .. } => source.clone(),
+                FilterError::NoLines { .. } => String::new(),
+            };
+            let before = left.clone();
+            let keep = |one: &Located<String>| one.at != at || one.value != source;
+            left.failregex.retain(keep);
+            left.ignoreregex.retain(keep);
+            left.prefregex = left.prefregex.filter(keep);
+            left.maxlines = left.maxlines.filter(|lines| lines.value != 0);
+            faults.push(fault);
+            if left == before {
+                break;
+            }
+        }
+        faults
+    }
+}
+
+impl Expression {
+    fn new(
+        option: &'static str,
+        written: &Located<String>,
+        usedns: UseDns,
+        multiline: bool,
+    ) -> Result<Expression, FilterError> {
+        let pattern = Pattern::new(&written.value, usedns, multiline).map_err(|error| {
+            let source = written.value.clone();
+            FilterError::Expression { at: written.at.clone(), option, source, error }
+        })?;
+        let mut alternatives = composed(&pattern, "alt_");
+        let mut tuples = composed(&pattern, "tuple_");
+        alternatives.sort();
+        tuples.sort();
+        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples })
+    }
+
+    fn names_offender(&self) -> bool {
+        tag::ID_GROUPS.iter().any(|name| self.pattern.group(name).is_some())
+    }
+
+    /// The named groups of a hit in `text`, with alternatives and tuples merged.
+    pub fn fields(&self, text: &str, hit: &Hit) -> Fields {
+        let mut fields = Fields::default();
+        for (name, range) in self.pattern.names().iter().zip(&hit.groups) {
+            if let Some(value) = range.clone().and_then(|range| text.get(range)) {
+                fields.set(name, Field::Text(value.to_owned()));
+            }
+        }
+        for (group, name) in &self.alternatives {
+            if fields.is_set(group) && !fields.is_set(name) {
+                if let Some(value) = fields.get(group).cloned() {
+                    fields.set(name, value);
+                }
+            }
+        }
+        for (group, name) in &self.tuples {
+            let part = fields.text(group).map(str::to_owned);
+            let parts = match fields.take(name) {
+                Some(Field::Tuple(mut parts)) => {
+                    parts.push(part);
+                    parts
+                }
+                Some(Field::Text(first)) => vec![Some(first), part],
+                None => vec![None, part],
+            };
+            fields.set(name, Field::Tuple(parts));
+        }
+        fields
+    }
+}
+
+/// Groups called `PREFIXname` or `PREFIXname_2`, with the name that they stand for.
+fn composed(pattern: &Pattern, prefix: &str) -> Vec<(Arc<str>, Arc<str>)> {
+    let stands_for = |group: &Arc<str>| {
+        let name = group.strip_prefix(prefix)?;
+        let bare = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let name = match bare.strip_suffix('_') {
+            Some(bare) if name.len() > bare.len() + 1 => bare,
+            _ => name,
+        };
+        Some((Arc::clone(group), tag::group_name(name).into()))
+    };
+    pattern.names().iter().filter_map(stands_for).collect()
+}

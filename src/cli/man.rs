@@ -1,0 +1,85 @@
+//! Man pages: a frame written by hand (`man/NAME.N.in`), the options filled in from the table.
+//!
+//! The rendered page is committed beside its frame; `tests/man.rs` compares the two and, with
+//! `SENTRYBAN_BLESS=1`, writes it.
+
+use super::{
+    flags::{Flag, Takes, Tool, Word},
+    regex,
+};
+
+/// One page of the manual.
+#[derive(Clone, Copy, Debug)]
+pub struct Page {
+    /// File name below `man/`.
+    pub file: &'static str,
+    /// Its frame.
+    pub frame: &'static str,
+    /// The tool whose options it shows, if it is a tool's page.
+    pub tool: Option<&'static Tool>,
+}
+
+/// All pages.
+pub const PAGES: &[Page] = &[
+    Page {
+        file: "sentryban-regex.1",
+        frame: regex::flags::TOOL.frame,
+        tool: Some(&regex::flags::TOOL),
+    },
+    Page {
+        file: "sentryban-filter.5",
+        frame: include_str!("../../man/sentryban-filter.5.in"),
+        tool: None,
+    },
+];
+
+/// Fills a frame: `@VERSION@`, `@WORDS@` and `@OPTIONS@`, and drops the comment that tells editors
+/// of a frame what it is (lines that begin with `.\"@`).
+pub fn render(frame: &str, tool: Option<&Tool>) -> String {
+    let mut page: String = frame
+        .lines()
+        .filter(|line| !line.starts_with(".\\\"@"))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    page = page.replace("@VERSION@", crate::VERSION);
+    if let Some(tool) = tool {
+        let words: String = tool.words.iter().map(word_entry).collect();
+        let options: String = tool.shown_flags().map(flag_entry).collect();
+        page = page.replace("@WORDS@\n", &words).replace("@OPTIONS@\n", &options);
+        page = page.replace("@WORDS@", &words).replace("@OPTIONS@", &options);
+    }
+    page
+}
+
+fn word_entry(word: &Word) -> String {
+    format!(".TP\n.I {}\n{}\n", word.id, body(word.short_doc, word.long_doc))
+}
+
+fn flag_entry(flag: &Flag) -> String {
+    let short = flag.short.map(|letter| format!("\\fB\\-{letter}\\fR"));
+    let long = flag.long.iter().map(|name| format!("\\fB\\-\\-{}\\fR", roff(name)));
+    let mut heads: Vec<String> = short.into_iter().chain(long).collect();
+    if let (Takes::Value(name), Some(last)) = (flag.takes, heads.last_mut()) {
+        let equals = if flag.long.is_empty() { " " } else { "=" };
+        last.push_str(&format!("{equals}\\fI{}\\fR", roff(name)));
+    }
+    format!(".TP\n{}\n{}\n", heads.join(", "), body(flag.short_doc, flag.long_doc))
+}
+
+/// The paragraph; a short text gets the full stop that `--help` leaves out.
+fn body(short_doc: &str, long_doc: &str) -> String {
+    match long_doc {
+        "" => format!("{}.", roff(short_doc)),
+        long => long.trim_end().to_owned(),
+    }
+}
+
+/// Plain text as roff: a hyphen that is typed stays one, a backslash is shown.
+fn roff(text: &str) -> String {
+    text.replace('\\', "\\e").replace('-', "\\-")
+}
+
+/// How a flag's head looks on the page: what `tests/man.rs` looks for.
+pub fn flag_head(flag: &Flag) -> String {
+    flag_entry(flag).lines().nth(1).unwrap_or_default().to_owned()
+}

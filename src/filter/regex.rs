@@ -1,0 +1,250 @@
+//! `Pattern`: one expression of a filter, compiled.
+//!
+//! Rule of use: [`Pattern::search`] looks for the expression in a text that ends with a newline,
+//! as fail2ban's buffers do, and fills a [`Hit`] with byte ranges. The linear engine runs wherever
+//! it can express the pattern; else the backtracking one, with a step limit. Running out of steps
+//! is never a match: it is an [`OutOfSteps`], for the caller to count.
+
+use std::{ops::Range, sync::Arc, sync::OnceLock};
+
+use super::{
+    emit::{self, Dialect},
+    literal::{self, Required},
+    spec::UseDns,
+    syntax::{self, Expression, SyntaxError},
+    tag,
+};
+
+/// Steps after which the backtracking engine gives a line up: 1.7 ms on a hostile pattern, where
+/// no honest line of the stock filters needs a tenth of it.
+const BACKTRACK_STEPS_MAX: usize = 100_000;
+/// Memory that one compiled expression may take. The largest stock filter needs 2 MiB.
+const PROGRAM_BYTES_MAX: usize = 32 << 20;
+/// Memory of the lazily built automaton of one expression.
+const AUTOMATON_BYTES_MAX: usize = 1 << 20;
+
+/// The step limit was reached: the line counts as missed, and this is reported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct OutOfSteps;
+
+/// An expression that cannot be used, and why.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PatternError {
+    /// Nothing is left of it.
+    Empty,
+    /// Python's grammar does not allow it; with the text around the fault.
+    Syntax {
+        /// What is wrong.
+        error: SyntaxError,
+        /// The expanded expression up to the fault.
+        before: String,
+    },
+    /// An engine refuses it: too large, most likely.
+    Engine(String),
+}
+
+/// Where a pattern matched.
+#[derive(Clone, Debug, Default)]
+pub struct Hit {
+    /// The whole match, in bytes of the text.
+    pub span: Range<usize>,
+    /// One range per named group, in the order of [`Pattern::names`].
+    pub groups: Vec<Option<Range<usize>>>,
+}
+
+enum Engine {
+    Linear { ascii: OnceLock<Option<regex::bytes::Regex>>, unicode: OnceLock<Option<regex::Regex>> },
+    Backtracking {
+        ascii: OnceLock<Option<fancy_regex::Regex>>,
+        unicode: OnceLock<Option<fancy_regex::Regex>>,
+    },
+}
+
+/// One compiled expression.
+pub struct Pattern {
+    /// As the user wrote it, tags and all.
+    pub source: String,
+    /// With its tags written out, in Python's dialect: what reports show.
+    pub expanded: String,
+    expression: Expression,
+    names: Vec<Arc<str>>,
+    /// Group number in the emitted expression of each name.
+    numbers: Vec<usize>,
+    required: Option<Required>,
+    engine: Engine,
+}
+
+impl std::fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pattern").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+impl Pattern {
+    /// Compiles `source`. `multiline`: the buffer may hold several lines (`maxlines` above 1).
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError`] for an empty, malformed or oversized expression.
+    pub fn new(source: &str, usedns: UseDns, multiline: bool) -> Result<Pattern, PatternError> {
+        let expanded = tag::expand(source, usedns);
+        if expanded.text.trim_start().is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let expression =
+            syntax::parse(&expanded.text, multiline, &expanded.hosts).map_err(|error| {
+                let before = expanded.text.get(..error.at).unwrap_or(&expanded.text).to_owned();
+                PatternError::Syntax { error, before }
+            })?;
+        let linear = emit::is_linear(&expression.node);
+        let named = || expression.groups.iter().enumerate().filter(|(_, name)| name.is_some());
+        let names: Vec<Arc<str>> = named().filter_map(|(_, name)| name.clone()).collect();
+        // The linear form forgets groups without a name, which shifts the numbers.
+        let numbers = match linear {
+            true => (1..=names.len()).collect(),
+            false => named().map(|(number, _)| number).collect(),
+        };
+        let required = literal::required(&expression.node);
+        let engine = match linear {
+            true => Engine::Linear { ascii: OnceLock::new(), unicode: OnceLock::new() },
+            false => Engine::Backtracking { ascii: OnceLock::new(), unicode: OnceLock::new() },
+        };
+        let pattern = Pattern {
+            source: source.to_owned(),
+            expanded: expanded.text,
+            expression,
+            names,
+            numbers,
+            required,
+            engine,
+        };
+        pattern.compile_ascii()?;
+        Ok(pattern)
+    }
+
+    /// Names of the groups, in order.
+    pub fn names(&self) -> &[Arc<str>] {
+        &self.names
+    }
+
+    /// The position of `name` among [`Pattern::names`].
+    pub fn group(&self, name: &str) -> Option<usize> {
+        self.names.iter().position(|known| &**known == name)
+    }
+
+    /// Text of which every matching line holds at least one.
+    pub fn required(&self) -> Option<&Required> {
+        self.required.as_ref()
+    }
+
+    /// The tree of the expression.
+    pub fn node(&self) -> &syntax::Node {
+        &self.expression.node
+    }
+
+    /// True if the linear engine runs it.
+    pub fn is_linear(&self) -> bool {
+        matches!(self.engine, Engine::Linear { .. })
+    }
+
+    /// The usual line is ASCII, so this form is compiled at once, and tells if there is a fault.
+    fn compile_ascii(&self) -> Result<(), PatternError> {
+        match &self.engine {
+            Engine::Linear { ascii, .. } => {
+                let built = build_bytes(&emit::emit(self.node(), Dialect::LinearAscii));
+                let built = built.map_err(PatternError::Engine)?;
+                let _ = ascii.set(Some(built));
+            }
+            Engine::Backtracking { ascii, .. } => {
+                let built = build_fancy(&emit::emit(self.node(), Dialect::BacktrackingAscii));
+                let built = built.map_err(PatternError::Engine)?;
+                let _ = ascii.set(Some(built));
+            }
+        }
+        Ok(())
+    }
+
+    /// Searches `text`; fills `hit` and answers true if the pattern is found.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfSteps`] if the backtracking engine gave up.
+    pub fn search(&self, text: &str, hit: &mut Hit) -> Result<bool, OutOfSteps> {
+        hit.groups.clear();
+        match (&self.engine, text.is_ascii()) {
+            (Engine::Linear { ascii, .. }, true) => {
+                let Some(regex) = ascii.get().and_then(Option::as_ref) else { return Ok(false) };
+                let mut locations = regex.capture_locations();
+                let Some(found) = regex.captures_read(&mut locations, text.as_bytes()) else {
+                    return Ok(false);
+                };
+                hit.span = found.range();
+                let range = |number: &usize| locations.get(*number).map(|(from, to)| from..to);
+                hit.groups.extend(self.numbers.iter().map(range));
+                Ok(true)
+            }
+            (Engine::Linear { unicode, .. }, false) => {
+                let form = || emit::emit(self.node(), Dialect::LinearUnicode);
+                let Some(regex) = unicode.get_or_init(|| build_text(&form()).ok()) else {
+                    return Ok(false);
+                };
+                let mut locations = regex.capture_locations();
+                let Some(found) = regex.captures_read(&mut locations, text) else {
+                    return Ok(false);
+                };
+                hit.span = found.range();
+                let range = |number: &usize| locations.get(*number).map(|(from, to)| from..to);
+                hit.groups.extend(self.numbers.iter().map(range));
+                Ok(true)
+            }
+            (Engine::Backtracking { ascii, unicode }, is_ascii) => {
+                let regex = match is_ascii {
+                    true => ascii.get().and_then(Option::as_ref),
+                    false => {
+                        let form = || emit::emit(self.node(), Dialect::BacktrackingUnicode);
+                        unicode.get_or_init(|| build_fancy(&form()).ok()).as_ref()
+                    }
+                };
+                let Some(regex) = regex else { return Ok(false) };
+                let Some(found) = regex.captures(text).map_err(|_| OutOfSteps)? else {
+                    return Ok(false);
+                };
+                hit.span = found.get(0).map_or(0..0, |whole| whole.start()..whole.end());
+                let range = |number: &usize| found.get(*number).map(|m| m.start()..m.end());
+                hit.groups.extend(self.numbers.iter().map(range));
+                Ok(true)
+            }
+        }
+    }
+}
+
+fn build_bytes(form: &str) -> Result<regex::bytes::Regex, String> {
+    regex::bytes::RegexBuilder::new(form)
+        .unicode(false)
+        .size_limit(PROGRAM_BYTES_MAX)
+        .dfa_size_limit(AUTOMATON_BYTES_MAX)
+        .build()
+        .map_err(|error| last_line(&error.to_string()))
+}
+
+fn build_text(form: &str) -> Result<regex::Regex, String> {
+    regex::RegexBuilder::new(form)
+        .size_limit(PROGRAM_BYTES_MAX)
+        .dfa_size_limit(AUTOMATON_BYTES_MAX)
+        .build()
+        .map_err(|error| last_line(&error.to_string()))
+}
+
+fn build_fancy(form: &str) -> Result<fancy_regex::Regex, String> {
+    fancy_regex::RegexBuilder::new(form)
+        .backtrack_limit(BACKTRACK_STEPS_MAX)
+        .delegate_size_limit(PROGRAM_BYTES_MAX)
+        .delegate_dfa_size_limit(AUTOMATON_BYTES_MAX)
+        .build()
+        .map_err(|error| last_line(&error.to_string()))
+}
+
+/// The engines draw pictures of the expression; the fault itself is the last line.
+fn last_line(text: &str) -> String {
+    text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or(text).trim().to_owned()
+}

@@ -1,0 +1,337 @@
+//! The verdict on one line: which expression took it, and whom that names.
+
+use std::sync::Arc;
+
+use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
+use crate::{
+    filter::{Draft, Expression, Field, Fields, Hit, UseDns},
+    net,
+    time::Timestamp,
+};
+
+/// What one match came to.
+enum Conclusion {
+    Found(Failure),
+    /// Matched, and nothing is to be told: the line is done.
+    Nothing,
+    /// Matched, but it names nobody: the next expression may.
+    Unknown,
+}
+
+impl Scanner {
+    pub(super) fn scan_parts(
+        &mut self,
+        parts: Parts<'_>,
+        time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Scan {
+        let mut scan = Scan::default();
+        if self.filter.maxlines > 1 {
+            self.buffer.push(parts.to_line());
+            let surplus = self.buffer.len().saturating_sub(self.filter.maxlines);
+            self.buffer.drain(..surplus);
+            self.judge_buffer(time, now, &mut scan);
+            return scan;
+        }
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        text.push_str(parts.before);
+        text.push_str(parts.after);
+        text.push('\n');
+        self.judge_line(parts, &text, time, now, &mut scan);
+        self.text = text;
+        scan
+    }
+
+    /// With few ignoreregexes it is cheaper to ask them first; the rule is fail2ban's.
+    fn ignores_first(&self) -> bool {
+        let (fails, ignores) = (self.filter.failregex.len(), self.filter.ignoreregex.len());
+        ignores > 0 && ignores + 2 < fails
+    }
+
+    /// The usual case: the buffer is one line. `text` is that line without its date, and a newline.
+    fn judge_line(
+        &mut self,
+        parts: Parts<'_>,
+        text: &str,
+        time: Option<Timestamp>,
+        now: Timestamp,
+        scan: &mut Scan,
+    ) {
+        if self.ignores_first() && self.is_ignored(text, scan) {
+            return;
+        }
+        let mut common = Fields::default();
+        let mut content = text;
+        let owned;
+        if let Some(prefregex) = &self.filter.prefregex {
+            if !found(prefregex, text, &mut self.pre_hit, scan) {
+                return;
+            }
+            let range = prefregex.pattern.group("content");
+            let range = range.and_then(|group| self.pre_hit.groups.get(group)?.clone());
+            if let Some(range) = range.filter(|range| !range.is_empty()) {
+                // The content usually ends where the line does, so its newline is there already.
+                let with_newline = text.get(range.start..range.end + 1);
+                content = match with_newline.filter(|content| content.ends_with('\n')) {
+                    Some(content) => content,
+                    None => {
+                        owned = format!("{}\n", text.get(range).unwrap_or_default());
+                        &owned
+                    }
+                };
+            }
+            if self.options.check_all {
+                scan.prefregex = Some(prefix_fields(prefregex, text, &self.pre_hit));
+            }
+        }
+        let mut line: Option<Arc<CutLine>> = None;
+        for regex in self.gate.candidates(content) {
+            let Some(expression) = self.filter.failregex.get(regex) else { continue };
+            let Some(hit) = self.hits.get_mut(regex) else { continue };
+            if !found(expression, content, hit, scan) {
+                continue;
+            }
+            if !self.filter.ignoreregex.is_empty() && self.is_ignored(content, scan) {
+                if !self.options.check_all {
+                    break;
+                }
+                continue;
+            }
+            let Some(expression) = self.filter.failregex.get(regex) else { continue };
+            let Some(hit) = self.hits.get(regex) else { continue };
+            let fields = expression.fields(content, hit);
+            let merged = match &self.filter.prefregex {
+                Some(prefregex) => {
+                    if common.is_empty() {
+                        common = prefix_fields(prefregex, text, &self.pre_hit);
+                    }
+                    let mut merged = common.clone();
+                    merged.update(fields);
+                    merged
+                }
+                None => fields,
+            };
+            let line = line.get_or_insert_with(|| Arc::new(parts.to_line()));
+            let lines = [Arc::clone(line)];
+            match self.conclude(regex, merged, &lines, time, now) {
+                Conclusion::Found(failure) => scan.failures.push(failure),
+                Conclusion::Nothing => {}
+                Conclusion::Unknown => continue,
+            }
+            if !self.options.check_all {
+                break;
+            }
+        }
+    }
+
+    /// The buffer holds several lines: what matches is taken out of it, the rest waits.
+    fn judge_buffer(&mut self, time: Option<Timestamp>, now: Timestamp, scan: &mut Scan) {
+        let lines = self.buffer.clone();
+        let mut text = multiline::text_of(&lines);
+        if self.ignores_first() && self.is_ignored(&text, scan) {
+            return;
+        }
+        let mut common = Fields::default();
+        if let Some(prefregex) = &self.filter.prefregex {
+            if !found(prefregex, &text, &mut self.pre_hit, scan) {
+                return;
+            }
+            common = prefregex.fields(&text, &self.pre_hit);
+            let content = common.take("content");
+            scan.prefregex = Some(common.clone());
+            if let Some(content) = content.as_ref().and_then(Field::text).filter(|c| !c.is_empty()) {
+                text = format!("{content}\n");
+                let after = content.to_owned();
+                self.buffer = vec![CutLine { after, ..CutLine::default() }];
+            }
+        }
+        let mut stale = false;
+        for regex in self.gate.candidates(&text) {
+            // The buffer only shrinks, so no expression can have become a candidate meanwhile.
+            if std::mem::take(&mut stale) {
+                text = multiline::text_of(&self.buffer);
+            }
+            let Some(expression) = self.filter.failregex.get(regex) else { continue };
+            let Some(hit) = self.hits.get_mut(regex) else { continue };
+            if !found(expression, &text, hit, scan) {
+                continue;
+            }
+            let fields = expression.fields(&text, hit);
+            let span = hit.span.clone();
+            let (taken, left) = multiline::split(&text, &span, &lines, &skipped(&fields));
+            if !self.filter.ignoreregex.is_empty()
+                && self.is_ignored(&multiline::text_of(&taken), scan)
+            {
+                self.buffer = left;
+                stale = true;
+                if !self.options.check_all {
+                    break;
+                }
+                continue;
+            }
+            self.buffer = left;
+            stale = true;
+            let mut merged = common.clone();
+            merged.update(fields);
+            let taken: Vec<Arc<CutLine>> = taken.into_iter().map(Arc::new).collect();
+            match self.conclude(regex, merged, &taken, time, now) {
+                Conclusion::Found(failure) => scan.failures.push(failure),
+                Conclusion::Nothing => {}
+                Conclusion::Unknown => continue,
+            }
+            if !self.options.check_all {
+                break;
+            }
+        }
+    }
+
+    /// Asks the ignoreregexes; in a report, all of them.
+    fn is_ignored(&mut self, text: &str, scan: &mut Scan) -> bool {
+        let mut ignored = false;
+        for (index, expression) in self.filter.ignoreregex.iter().enumerate() {
+            if found(expression, text, &mut self.ignore_hit, scan) {
+                ignored = true;
+                scan.ignored_by.push(index);
+                if !self.options.check_all {
+                    break;
+                }
+            }
+        }
+        ignored
+    }
+
+    /// Names the offender of one match, by way of its session if it has one.
+    fn conclude(
+        &mut self,
+        regex: usize,
+        fields: Fields,
+        matched: &[Arc<CutLine>],
+        time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Conclusion {
+        let Some(id) = fields.text("mlfid").map(str::to_owned) else {
+            let mut draft = Draft::of(fields);
+            draft.lines = matched.to_vec();
+            return self.name_offender(regex, &mut draft, false, time);
+        };
+        let merged = self.sessions.merge(&id, fields, matched, now);
+        let mut draft = merged.draft;
+        let conclusion = match draft.is_nofail() && !self.options.check_all {
+            true => Conclusion::Nothing,
+            false => self.name_offender(regex, &mut draft, true, time),
+        };
+        match merged.goes_on {
+            true => self.sessions.keep(&id, draft, now),
+            false => self.sessions.forget(&id),
+        }
+        conclusion
+    }
+
+    fn name_offender(
+        &self,
+        regex: usize,
+        draft: &mut Draft,
+        in_session: bool,
+        time: Option<Timestamp>,
+    ) -> Conclusion {
+        let fields = &draft.fields;
+        let id = fields.get("fid").map(plain_text);
+        let address = fields.text("ip4").or(fields.text("ip6"));
+        let name = fields.text("dns").or(fields.text("host"));
+        let mut lookup = false;
+        let (id, host) = match (id, address, name) {
+            (Some(id), Some(address), _) if id != address => {
+                (Some(net::normal_id(&id)), Some(net::normal_id(address)))
+            }
+            (_, Some(address), _) => {
+                (Some(with_prefix(address, fields)), Some(net::normal_id(address)))
+            }
+            (id, None, Some(name)) => {
+                lookup = !self.options.raw_hosts
+                    && matches!(self.filter.usedns, UseDns::Yes | UseDns::Warn)
+                    && net::parse_address(name).is_none();
+                let id = id.filter(|_| !lookup).unwrap_or_else(|| name.to_owned());
+                (Some(net::normal_id(&id)), Some(net::normal_id(name)))
+            }
+            (Some(id), None, None) => {
+                let id = net::normal_id(&id);
+                let host = is_address(&id).then(|| id.clone());
+                (Some(id), host)
+            }
+            (None, None, None) if !in_session => return Conclusion::Unknown,
+            (None, None, None) => {
+                draft.pending = true;
+                if !self.options.check_all && !self.options.keep_pending {
+                    return Conclusion::Nothing;
+                }
+                (None, None)
+            }
+        };
+        Conclusion::Found(Failure {
+            regex,
+            id,
+            host,
+            lookup,
+            time,
+            fields: draft.fields.clone(),
+            users: draft.users.clone(),
+            attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
+            lines: draft.lines.clone(),
+            nofail: draft.is_nofail(),
+        })
+    }
+}
+
+/// Searches, and counts it if the engine gave up.
+fn found(expression: &Expression, text: &str, hit: &mut Hit, scan: &mut Scan) -> bool {
+    match expression.pattern.search(text, hit) {
+        Ok(found) => found,
+        Err(_) => {
+            scan.out_of_steps += 1;
+            false
+        }
+    }
+}
+
+/// What prefregex captured, without the content that it handed on.
+fn prefix_fields(prefregex: &Expression, text: &str, hit: &Hit) -> Fields {
+    let mut fields = prefregex.fields(text, hit);
+    fields.take("content");
+    fields
+}
+
+/// An address, with the length of its network if the expression took one.
+fn with_prefix(address: &str, fields: &Fields) -> String {
+    match fields.text("cidr") {
+        Some(bits) if !bits.is_empty() => net::normal_id(&format!("{address}/{bits}")),
+        _ => net::normal_id(address),
+    }
+}
+
+/// True for an address or a network.
+fn is_address(id: &str) -> bool {
+    let address = id.split_once('/').map_or(id, |(address, _)| address);
+    net::parse_address(address).is_some()
+}
+
+fn plain_text(field: &Field) -> String {
+    match field {
+        Field::Text(text) => text.clone(),
+        Field::Tuple(parts) => {
+            let parts: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or_default()).collect();
+            parts.join(" ")
+        }
+    }
+}
+
+/// The lines that `<SKIPLINES>` passed over.
+fn skipped(fields: &Fields) -> Vec<String> {
+    let mut all = String::new();
+    let mut number = 0;
+    while let Some(text) = fields.text(&format!("skiplines{number}")) {
+        all.push_str(text);
+        number += 1;
+    }
+    all.lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,129 @@
+//! Filters as we read them beside filters as fail2ban's own reader does.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use sentryban::config::{FilterSource, Tree, read_filter};
+use serde_json::{Value, json};
+
+/// One way of reading one filter.
+struct Reading {
+    name: String,
+    file: Option<PathBuf>,
+    options: Vec<(String, String)>,
+    backend: &'static str,
+}
+
+/// The option sets that a filter's own annotated samples name.
+fn sample_options(root: &Path, name: &str) -> Vec<Vec<(String, String)>> {
+    let logs = "usr/lib/python3/dist-packages/fail2ban/tests/files/logs";
+    let Ok(log) = std::fs::read(root.join(logs).join(name)) else { return Vec::new() };
+    let log = String::from_utf8_lossy(&log).into_owned();
+    let mut sets = Vec::new();
+    for line in log.lines().filter(|line| line.starts_with('#')) {
+        let Some((_, json)) = line.split_once("filterOptions:") else { continue };
+        let Ok(value) = serde_json::from_str::<Value>(json) else { continue };
+        let list = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+        for set in list.iter().filter_map(Value::as_object) {
+            let set = set.iter().map(|(key, value)| match value.as_str() {
+                Some(text) => (key.clone(), text.to_owned()),
+                None => (key.clone(), value.to_string()),
+            });
+            sets.push(set.collect());
+        }
+    }
+    sets.sort();
+    sets.dedup();
+    sets
+}
+
+fn theirs(root: &Path, readings: &[Reading]) -> Vec<Value> {
+    let requests: Vec<Value> = readings
+        .iter()
+        .map(|reading| {
+            let options: serde_json::Map<_, _> =
+                reading.options.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
+            json!({"name": reading.name, "file": reading.file, "options": options,
+                   "backend": reading.backend})
+        })
+        .collect();
+    let mut command = common::python(root);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/read_filters.py");
+    command.arg(script).arg(root.join("etc/fail2ban"));
+    serde_json::from_str(&common::answer(command, &json!(requests).to_string())).unwrap()
+}
+
+fn ours(tree: &Tree, reading: &Reading) -> Value {
+    let source = match &reading.file {
+        Some(file) => FilterSource::File(file),
+        None => FilterSource::Name(&reading.name),
+    };
+    match read_filter(tree, source, &reading.options, reading.backend) {
+        Err(error) => json!({"error": error.to_string()}),
+        Ok((spec, _)) => json!({
+            "usedns": spec.usedns.map(|usedns| format!("{usedns:?}").to_lowercase()),
+            "prefregex": spec.prefregex.map(|text| text.value),
+            "datepattern": spec.datepattern.map(|text| text.value),
+            "maxlines": spec.maxlines.map(|lines| lines.value.to_string()),
+            "failregex": spec.failregex.iter().map(|line| &line.value).collect::<Vec<_>>(),
+            "ignoreregex": spec.ignoreregex.iter().map(|line| &line.value).collect::<Vec<_>>(),
+            "journalmatch": spec.journalmatch,
+        }),
+    }
+}
+
+/// Differences, as text.
+fn compare(root: &Path, readings: &[Reading]) -> Vec<String> {
+    let tree = Tree::with_builtin(Some(root.join("etc/fail2ban")), &[]);
+    let mut differences = Vec::new();
+    for (reading, mut theirs) in readings.iter().zip(theirs(root, readings)) {
+        let ours = ours(&tree, reading);
+        // An empty prefregex is none.
+        if theirs.get("prefregex") == Some(&json!("")) {
+            theirs["prefregex"] = Value::Null;
+        }
+        // A part of filters, not a filter: it finds nothing there, and is refused here.
+        if ours["error"].to_string().contains("no section [Definition]") {
+            assert_eq!(theirs["failregex"], json!([]), "{}", reading.name);
+            continue;
+        }
+        let both_fail = theirs.get("error").is_some() && ours.get("error").is_some();
+        if theirs != ours && !both_fail {
+            differences.push(format!(
+                "{} {:?} {:?} {}\n  theirs {theirs}\n  ours   {ours}",
+                reading.name, reading.file, reading.options, reading.backend
+            ));
+        }
+    }
+    differences
+}
+
+#[test]
+fn stock_filters_read_as_fail2ban_reads_them() {
+    let Some(root) = common::fail2ban_root() else { return common::skip("no fail2ban here") };
+    if !common::has_python() {
+        return common::skip("no python3 here");
+    }
+    let folder = root.join("etc/fail2ban/filter.d");
+    let tree = Tree::with_builtin(Some(root.join("etc/fail2ban")), &[]);
+    let mut readings = Vec::new();
+    for name in tree.names("filter.d") {
+        let mut sets = vec![Vec::new()];
+        sets.extend(sample_options(&root, &name));
+        for (number, options) in sets.into_iter().enumerate() {
+            let file = folder.join(format!("{name}.conf"));
+            for (file, backend) in
+                [(None, "auto"), (None, "systemd[journalflags=1]"), (Some(file), "auto")]
+            {
+                if number == 0 || backend == "auto" {
+                    let options = options.clone();
+                    readings.push(Reading { name: name.clone(), file, options, backend });
+                }
+            }
+        }
+    }
+    let differences = compare(&root, &readings);
+    assert!(readings.len() > 200, "only {} readings", readings.len());
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
