@@ -48,20 +48,18 @@ bench: release
 fuzz:
 	sh contrib/fuzz/run.sh $(SECONDS) $(TARGET)
 
-man: release
-	@mkdir -p man
-	for program in $(PROGRAMS); do \
-	    target/release/$$program --man > man/$$program.1.new && \
-	    mv man/$$program.1.new man/$$program.1 || exit 1; \
-	done
+man:
+	SENTRYBAN_BLESS=1 $(CARGO) test $(CARGO_FLAGS) --test man
 
 # A file of /etc that somebody changed stays; ours is laid beside it as NAME.new.
 install: release
-	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	mkdir -p $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
 	for program in $(PROGRAMS); do \
 	    install -m 0755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
-	    install -m 0644 man/$$program.1 $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; \
+	done
+	for page in man/*.[1-8]; do \
+	    to=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
+	    mkdir -p $$to && install -m 0644 $$page $$to/ || exit 1; \
 	done
 	for file in filters/*.conf jails/*.conf; do \
 	    [ -f "$$file" ] || continue; \
