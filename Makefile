@@ -1,6 +1,7 @@
 # What people type here. `make` alone shows the list; works with GNU make and BSD make.
 #
 #   make run       build it and show what it does to a sample log
+#   make release   build it: target/release/sentryban-*
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
 #   make bench     measure beside the peers that are installed; about twenty minutes
@@ -52,7 +53,9 @@ man:
 	SENTRYBAN_BLESS=1 $(CARGO) test $(CARGO_FLAGS) --test man
 
 # A file of /etc that somebody changed stays; ours is laid beside it as NAME.new.
-install: release
+# It builds nothing, since who installs is often root, who has no cargo.
+install:
+	@[ -x target/release/sentryban-regex ] || { echo "nothing is built yet: make release" >&2; exit 1; }
 	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
 	for program in $(PROGRAMS); do \
 	    install -m 0755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
