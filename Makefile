@@ -4,7 +4,7 @@
 #   make release   build it: target/release/sentryban-*
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
-#   make bench     measure beside the peers that are installed; about twenty minutes
+#   make bench     measure beside the peers that are installed; five minutes or so
 #   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
 #   make man       render the man pages anew
 #   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
