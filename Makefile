@@ -1,9 +1,10 @@
 # What people type here. `make` alone shows the list; works with GNU make and BSD make.
 #
 #   make run       build it and show what it does to a sample log
+#   make release   build it: target/release/sentryban-*
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
-#   make bench     measure beside the peers that are installed; about twenty minutes
+#   make bench     measure beside the peers that are installed; five minutes or so
 #   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
 #   make man       render the man pages anew
 #   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
@@ -48,20 +49,20 @@ bench: release
 fuzz:
 	sh contrib/fuzz/run.sh $(SECONDS) $(TARGET)
 
-man: release
-	@mkdir -p man
-	for program in $(PROGRAMS); do \
-	    target/release/$$program --man > man/$$program.1.new && \
-	    mv man/$$program.1.new man/$$program.1 || exit 1; \
-	done
+man:
+	SENTRYBAN_BLESS=1 $(CARGO) test $(CARGO_FLAGS) --test man
 
 # A file of /etc that somebody changed stays; ours is laid beside it as NAME.new.
-install: release
-	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
-	mkdir -p $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
+# It builds nothing, since who installs is often root, who has no cargo.
+install:
+	@[ -x target/release/sentryban-regex ] || { echo "nothing is built yet: make release" >&2; exit 1; }
+	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
 	for program in $(PROGRAMS); do \
 	    install -m 0755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
-	    install -m 0644 man/$$program.1 $(DESTDIR)$(PREFIX)/share/man/man1/ || exit 1; \
+	done
+	for page in man/*.[1-8]; do \
+	    to=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
+	    mkdir -p $$to && install -m 0644 $$page $$to/ || exit 1; \
 	done
 	for file in filters/*.conf jails/*.conf; do \
 	    [ -f "$$file" ] || continue; \

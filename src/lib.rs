@@ -14,8 +14,8 @@
 //! |---|---|
 //! | 7 | [`cli`] and the bins |
 //! | 4 | [`scan`] (pure) · [`config`] (reads files) |
-//! | 3 | [`filter`] (pure) |
-//! | 2 | [`date`] (pure) |
+//! | 3 | [`filter`] (pure) · [`source`] (reads logs) |
+//! | 2 | [`date`] (pure) · [`record`] (pure) |
 //! | 1 | [`net`] (pure) · [`place`] (pure) · [`time`] |
 //!
 //! Begin with `scan.rs`: it is short and names all the rest.

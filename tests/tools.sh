@@ -9,6 +9,7 @@ set -eu
 needs='
 /usr/bin/fail2ban-regex               fail2ban
 /usr/bin/python3                      python3
+/usr/bin/mandoc                       mandoc
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 
