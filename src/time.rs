@@ -6,7 +6,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use chrono::{Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike};
+use chrono::{
+    Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike,
+};
 
 const MICROS: i64 = 1_000_000;
 
