@@ -1,0 +1,255 @@
+//! The commonest stamps, known by their bytes.
+//!
+//! A [`Shape`] answers for one template bound to the beginning of the line. It says where the date
+//! stands only where it is certain that the template's expression matches just there; whatever is
+//! unusual (a fraction of seven digits, two blanks, a letter beyond ASCII) is left to the matcher.
+
+use std::ops::Range;
+
+use super::defaults::{ISO, SYSLOG};
+use super::directive::Decades;
+use super::template::LINE_BEGIN;
+
+/// The same as the default one, as filters write it that want the date to be the first thing.
+const ISO_IN_FILTERS: &str = r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d[T ]%H:%M:%S(?:[.,]%f)?(?:\s*%z)?";
+
+/// A form of date that can be known by its bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shape {
+    /// `Jan 23 21:59:59`, perhaps with a day's name before and a year behind.
+    Syslog(Decades),
+    /// `2005-01-23T21:59:59.981+02:00` and its kin.
+    Iso(Decades),
+    /// `1106513999.981`.
+    Epoch,
+}
+
+impl Shape {
+    /// The shape of a pattern's stamps, if it has one.
+    pub(crate) fn of(pattern: &str, decades: Decades) -> Option<Shape> {
+        match pattern.strip_prefix(LINE_BEGIN)? {
+            SYSLOG => Some(Shape::Syslog(decades)),
+            ISO | ISO_IN_FILTERS => Some(Shape::Iso(decades)),
+            _ => None,
+        }
+    }
+
+    /// Where the date stands in a line without its newline; `None` if there is none or if this is
+    /// not certain.
+    #[inline]
+    pub(crate) fn find(self, line: &[u8]) -> Option<Range<usize>> {
+        // At most two characters that belong to no word may stand before the date.
+        let start = line.iter().take(3).position(|byte| !is_blank_or_mark(*byte))?;
+        let rest = line.get(start..)?;
+        let length = match self {
+            Shape::Syslog(decades) => syslog(rest, decades),
+            Shape::Iso(decades) => iso(rest, decades),
+            Shape::Epoch => epoch(rest),
+        }?;
+        Some(start..start + length)
+    }
+}
+
+/// An ASCII character that is no `\w`.
+fn is_blank_or_mark(byte: u8) -> bool {
+    byte.is_ascii() && !byte.is_ascii_alphanumeric() && byte != b'_'
+}
+
+/// Whether a word certainly ends before what stands here.
+fn ends_word(next: Option<&u8>) -> bool {
+    next.is_none_or(|byte| is_blank_or_mark(*byte))
+}
+
+fn digit(byte: u8) -> Option<u32> {
+    let value = byte.wrapping_sub(b'0');
+    (value < 10).then_some(u32::from(value))
+}
+
+fn two_digits(tens: u8, ones: u8) -> Option<u32> {
+    Some(digit(tens)? * 10 + digit(ones)?)
+}
+
+fn is_clock(bytes: &[u8], last_hour: u32) -> bool {
+    let &[h, hh, b':', m, mm, b':', s, ss] = bytes else { return false };
+    let within = |tens, ones, most| two_digits(tens, ones).is_some_and(|value| value <= most);
+    within(h, hh, last_hour) && within(m, mm, 59) && within(s, ss, 61)
+}
+
+/// The day of a month in two places, the first of which may be blank.
+fn is_day(tens: u8, ones: u8) -> bool {
+    let tens = if tens == b' ' { b'0' } else { tens };
+    two_digits(tens, ones).is_some_and(|day| (1..=31).contains(&day))
+}
+
+fn syslog(line: &[u8], decades: Decades) -> Option<usize> {
+    let (name, rest) = line.split_first_chunk::<4>()?;
+    let skipped = if is_name(name, &DAY_NAMES) { 4 } else { 0 };
+    let rest = if skipped > 0 { rest } else { line };
+    let (stamp, after) = rest.split_first_chunk::<15>()?;
+    let (month, day_and_time) = stamp.split_first_chunk::<4>()?;
+    let (&[tens, ones, b' '], clock) = day_and_time.split_first_chunk::<3>()? else { return None };
+    if !is_name(month, &MONTH_NAMES) || !is_day(tens, ones) || !is_clock(clock, 29) {
+        return None;
+    }
+    let end = skipped + 15;
+    match after {
+        [] => Some(end),
+        // A fraction is left to the matcher.
+        [b'.', ..] => None,
+        [b' ', b'2', rest @ ..] => match rest {
+            [b, c, d, next @ ..] if is_year([b'2', *b, *c, *d], decades) => {
+                ends_word(next.first()).then_some(end + 5)
+            }
+            // Digits beyond ASCII could make a year too.
+            _ => rest.iter().take(3).all(u8::is_ascii).then_some(end),
+        },
+        [next, ..] => is_blank_or_mark(*next).then_some(end),
+    }
+}
+
+fn is_year(year: [u8; 4], decades: Decades) -> bool {
+    let [a, b, c, d] = year;
+    let decade = || Some(two_digits(a, b)? * 10 + digit(c)?);
+    digit(d).is_some() && decade().is_some_and(|decade| decades.has(decade))
+}
+
+const fn name(text: &[u8; 4]) -> u32 {
+    u32::from_be_bytes(*text)
+}
+
+const MONTH_NAMES: [u32; 12] = [
+    name(b"jan "),
+    name(b"feb "),
+    name(b"mar "),
+    name(b"apr "),
+    name(b"may "),
+    name(b"jun "),
+    name(b"jul "),
+    name(b"aug "),
+    name(b"sep "),
+    name(b"oct "),
+    name(b"nov "),
+    name(b"dec "),
+];
+const DAY_NAMES: [u32; 7] = [
+    name(b"mon "),
+    name(b"tue "),
+    name(b"wed "),
+    name(b"thu "),
+    name(b"fri "),
+    name(b"sat "),
+    name(b"sun "),
+];
+
+/// Whether these are a name of three letters, in whatever case, and a blank.
+fn is_name(text: &[u8; 4], names: &[u32]) -> bool {
+    let &[a, b, c, d] = text;
+    // 0x20 is what lower case letters have more; no other byte becomes a letter by it.
+    let lower = u32::from_be_bytes([a | 0x20, b | 0x20, c | 0x20, d]);
+    names.contains(&lower)
+}
+
+fn iso(line: &[u8], decades: Decades) -> Option<usize> {
+    let (stamp, after) = line.split_first_chunk::<19>()?;
+    let (&[a, b, c, d, dash, m, mm, other_dash, t, tt, between], clock) =
+        stamp.split_first_chunk::<11>()?;
+    let fits = is_year([a, b, c, d], decades)
+        && matches!(dash, b'-' | b'/' | b'.')
+        && dash == other_dash
+        && two_digits(m, mm).is_some_and(|month| (1..=12).contains(&month))
+        && is_day(t, tt)
+        && matches!(between, b'T' | b' ')
+        && is_clock(clock, 23);
+    if !fits {
+        return None;
+    }
+    let fraction = fraction_length(after, b".,", 1)?;
+    let after = after.get(fraction..)?;
+    Some(19 + fraction + zone_length(after)?)
+}
+
+/// The length of a point and `least` to 6 digits; 0 if there is no fraction, `None` if it is not
+/// certain where it ends.
+fn fraction_length(text: &[u8], points: &[u8], least: usize) -> Option<usize> {
+    let Some((point, rest)) = text.split_first() else { return Some(0) };
+    if !points.contains(point) {
+        return Some(0);
+    }
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    match digits {
+        0 => ends_word(rest.first()).then_some(0),
+        _ if digits < least || digits > 6 => None,
+        _ => Some(1 + digits),
+    }
+}
+
+/// The length of an optional zone, blanks before it included.
+fn zone_length(text: &[u8]) -> Option<usize> {
+    let (skipped, rest) = match text {
+        [] => return Some(0),
+        [b' ', rest @ ..] => (1, rest),
+        // Other white space would count as well; marks that begin no zone end the date.
+        [byte, ..]
+            if byte.is_ascii_whitespace() || *byte == 0x0b || (0x1c..0x20).contains(byte) =>
+        {
+            return None;
+        }
+        _ => (0, text),
+    };
+    let length = match rest {
+        // A sign before something else than digits: no zone.
+        [b'+' | b'-'] => return Some(0),
+        [b'+' | b'-', next, ..] if next.is_ascii() && !next.is_ascii_digit() => return Some(0),
+        [b'Z', next @ ..] if ends_word(next.first()) => 1,
+        [b'U', b'T', b'C', next @ ..] | [b'G', b'M', b'T', next @ ..]
+            if ends_word(next.first()) =>
+        {
+            3
+        }
+        [b'+' | b'-', numbers @ ..] => offset_length(numbers)?,
+        _ => 0,
+    };
+    match rest.first() {
+        _ if length > 0 => Some(skipped + length),
+        None => Some(0),
+        // One blank, then something that certainly is no zone.
+        Some(byte) if skipped > 0 => (byte.is_ascii_graphic()
+            && !matches!(byte, b'Z' | b'U' | b'G')
+            || matches!(rest, [b'Z' | b'U' | b'G', next, ..] if next.is_ascii_lowercase()))
+        .then_some(0),
+        Some(byte) => is_blank_or_mark(*byte).then_some(0),
+    }
+}
+
+/// The length of `hh`, `hhmm` or `hh:mm` with its sign.
+fn offset_length(numbers: &[u8]) -> Option<usize> {
+    let ten = |byte: &u8| matches!(byte, b'0' | b'1');
+    match numbers {
+        [a, b, c, d, next @ ..] if ten(a) && [b, c, d].iter().all(|byte| byte.is_ascii_digit()) => {
+            ends_word(next.first()).then_some(5)
+        }
+        [a, b, b':', c, d, next @ ..]
+            if ten(a) && [b, c, d].iter().all(|byte| byte.is_ascii_digit()) =>
+        {
+            ends_word(next.first()).then_some(6)
+        }
+        [a, b, next @ ..] if ten(a) && b.is_ascii_digit() => {
+            (next.is_empty() || matches!(next, [b' ' | b']' | b',', ..])).then_some(3)
+        }
+        _ => None,
+    }
+}
+
+fn epoch(line: &[u8]) -> Option<usize> {
+    let digits = line.iter().take(12).take_while(|byte| byte.is_ascii_digit()).count();
+    if !(10..=11).contains(&digits) {
+        return None;
+    }
+    let after = line.get(digits..)?;
+    if !ends_word(after.first()) {
+        return None;
+    }
+    let fraction = fraction_length(after, b".", 3)?;
+    let next = after.get(fraction);
+    ends_word(next).then_some(digits + fraction)
+}
