@@ -1,5 +1,5 @@
 //! What several integration tests need: temporary directories, Python, an installed fail2ban.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::{
     io::Write,
