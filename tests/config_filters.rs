@@ -1,4 +1,5 @@
 //! Filters as we read them beside filters as fail2ban's own reader does.
+#![allow(clippy::unwrap_used)]
 
 mod common;
 

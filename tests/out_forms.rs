@@ -48,7 +48,8 @@ fn failure(row: &(&str, &str, &str, &str, u32)) -> Failure {
         time: Zone::Local.timestamp(civil),
         fields,
         attempts: 1,
-        lines: vec![CutLine { before: String::new(), date: date(second), after: rest(row) }],
+        lines: vec![CutLine { before: String::new(), date: date(second), after: rest(row) }.into()],
+        users: Vec::new(),
         nofail: false,
     }
 }

@@ -57,7 +57,8 @@ fn failure(regex: usize, id: &str, second: u32) -> Failure {
         time: at(second),
         fields: Fields::default(),
         attempts: 1,
-        lines: vec![CutLine::default()],
+        lines: vec![CutLine::default().into()],
+        users: Vec::new(),
         nofail: false,
     }
 }

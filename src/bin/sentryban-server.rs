@@ -1,4 +1,4 @@
 //! The `sentryban-server` program; all of it stands in the library.
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    sentryban::cli::server::main(std::env::args_os())
 }

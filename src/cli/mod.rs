@@ -10,4 +10,5 @@ pub mod man;
 pub mod nearest;
 pub mod python;
 pub mod regex;
+pub mod server;
 pub mod terminal;

@@ -97,7 +97,7 @@ pub(super) fn definition<'a>(
 ) -> Result<Definition<'a>, ConfigError> {
     if merged.section("Definition").is_none() {
         let file = merged.files.first();
-        let at = file.map_or_else(|| here.clone(), |file| Place::new(file, 0));
+        let at = file.map_or_else(|| here.clone(), |file| Place { file: file.clone(), line: 0 });
         let known = merged.sections.keys().map(String::as_str);
         let write = match nearest("Definition", known) {
             Some(near) => format!("write [Definition] for [{near}]"),
@@ -113,14 +113,15 @@ pub(super) fn definition<'a>(
     Ok(Definition::new(merged, FILTER_OPTIONS, list))
 }
 
-/// Takes over what `values` say about a filter; what they do not mention stays.
+/// Takes over what `values` say about a filter, on top of what it has: expressions are added,
+/// single values replaced.
 pub(super) fn fill(spec: &mut FilterSpec, values: &Options, warnings: &mut Vec<Finding>) {
     let whole = |name: &str| values.get(name).map(Text::located);
     if let Some(text) = values.get("failregex") {
-        spec.failregex = expressions(text);
+        spec.failregex.extend(expressions(text));
     }
     if let Some(text) = values.get("ignoreregex") {
-        spec.ignoreregex = expressions(text);
+        spec.ignoreregex.extend(expressions(text));
     }
     if let Some(text) = whole("prefregex") {
         spec.prefregex = Some(text).filter(|text| !text.value.is_empty());
@@ -130,7 +131,7 @@ pub(super) fn fill(spec: &mut FilterSpec, values: &Options, warnings: &mut Vec<F
     }
     if let Some(text) = values.get("journalmatch") {
         let lines = text.lines().filter(|line| !line.value.is_empty());
-        spec.journalmatch = lines.map(|line| line.value.to_owned()).collect();
+        spec.journalmatch.extend(lines.map(|line| line.value.to_owned()));
     }
     if let Some(text) = whole("maxlines") {
         match text.value.trim().parse::<u32>() {
@@ -158,7 +159,7 @@ fn expressions(text: &Text) -> Vec<Located<String>> {
 
 fn no_failregex(merged: &Merged) -> Finding {
     let file = merged.files.first();
-    let at = file.map_or_else(Place::command_line, |file| Place::new(file, 0));
+    let at = file.map_or_else(Place::command_line, |file| Place { file: file.clone(), line: 0 });
     let options = merged.section("Definition").into_iter().flatten();
     let names = options.map(|(name, _)| name.as_str()).filter(|name| *name != "failregex");
     let write = match nearest("failregex", names.filter(|name| *name != "ignoreregex")) {

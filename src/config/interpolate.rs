@@ -172,7 +172,7 @@ impl Resolver<'_> {
         let shown = shorten(text.as_str().get(at..).unwrap_or_default());
         let what = format!("option '{}' has a single % in '{shown}'", self.option);
         let write = "write %% for a per cent sign, %(name)s for another option's value";
-        self.fault(line_place(text, at), what, write)
+        self.fault(text.place_of(at), what, write)
     }
 
     fn missing(&self, text: &Text, at: usize, name: &str) -> Finding {
@@ -183,7 +183,7 @@ impl Resolver<'_> {
             Some(near) => format!("did you mean %({near})s?"),
             None => format!("set `{name} = …` in [{}] or [DEFAULT]", self.scope.name),
         };
-        self.fault(line_place(text, at), what, write)
+        self.fault(text.place_of(at), what, write)
     }
 
     fn fault(&self, at: Place, what: String, write: impl Into<String>) -> Finding {
@@ -195,11 +195,4 @@ impl Resolver<'_> {
 fn reference_name(rest: &str) -> Option<&str> {
     let (name, after) = rest.strip_prefix('(')?.split_once(')')?;
     (!name.is_empty() && after.starts_with('s')).then_some(name)
-}
-
-/// The place of the line that holds byte `at`.
-fn line_place(text: &Text, at: usize) -> Place {
-    let before = text.as_str().as_bytes().get(..at).unwrap_or_default();
-    let line = memchr::memchr_iter(b'\n', before).count();
-    text.lines().nth(line).map_or_else(|| text.at(), |line| line.at)
 }

@@ -8,18 +8,35 @@
 //! said with file and line. This room reads files and nothing else; it starts nothing and prints
 //! nothing. Begin with `tree.rs` for where values come from, `jails.rs` for what they become.
 
+pub mod actions;
 pub mod builtin;
+pub mod check;
 mod definition;
+
 pub mod filters;
 pub mod finding;
 pub mod ini;
 pub mod interpolate;
+mod jail_options;
+pub mod jail_spec;
+pub mod jails;
+pub mod main_conf;
 mod nearest;
+pub mod options;
+mod python;
+pub mod shell;
+mod stream;
 pub mod tags;
 pub mod text;
 pub mod tree;
+pub mod words;
 
+pub use actions::{ActionKind, ActionSpec};
+pub use check::{Config, Report, dump, read, test};
 pub use filters::{FilterSource, read_filter};
 pub use finding::{ConfigError, Finding, Gravity};
+pub use jail_spec::JailSpec;
+pub use jails::{Jail, Jails, read_jails};
+pub use main_conf::{MainSpec, read_main};
 pub(crate) use nearest::nearest;
 pub use tree::Tree;

