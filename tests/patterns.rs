@@ -70,6 +70,7 @@ fn compare(row: &Value, wrong: &mut Vec<String>, compared: &mut usize) {
         return;
     }
     let mut hit = Hit::default();
+    let mut other = Hit::default();
     for pair in row["texts"].as_array().unwrap() {
         let text = pair[0].as_str().unwrap();
         *compared += 1;
@@ -80,6 +81,12 @@ fn compare(row: &Value, wrong: &mut Vec<String>, compared: &mut usize) {
                 continue;
             }
         };
+        // The quick machine and the engine behind it agree, groups and all.
+        let by_engine = pattern.search_by_engine(text, &mut other).unwrap_or(false);
+        if by_engine != found || (found && hit.groups != other.groups) {
+            let (one, two) = (&hit.groups, &other.groups);
+            wrong.push(format!("{source}\n  on {text:?}\n  machine {found} {one:?}\n  engine {by_engine} {two:?}"));
+        }
         let got = found.then(|| {
             let groups = pattern.names().iter().zip(&hit.groups);
             let groups = groups.filter_map(|(name, range)| {

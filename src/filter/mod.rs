@@ -15,6 +15,7 @@ pub mod emit;
 pub mod fields;
 pub mod lint;
 pub mod literal;
+pub mod machine;
 pub mod regex;
 pub mod session;
 pub mod spec;

@@ -10,6 +10,7 @@ use std::{ops::Range, sync::Arc, sync::OnceLock};
 use super::{
     emit::{self, Dialect},
     literal::{self, Required},
+    machine::{Machine, Memory, Outcome},
     spec::UseDns,
     syntax::{self, Expression, SyntaxError},
     tag,
@@ -50,6 +51,7 @@ pub struct Hit {
     pub span: Range<usize>,
     /// One range per named group, in the order of [`Pattern::names`].
     pub groups: Vec<Option<Range<usize>>>,
+    memory: Memory,
 }
 
 enum Engine {
@@ -73,6 +75,9 @@ pub struct Pattern {
     names: Vec<Arc<str>>,
     /// Group number in the emitted expression of each name.
     numbers: Vec<usize>,
+    /// Group number in the expression itself of each name.
+    indices: Vec<usize>,
+    machine: Option<Machine>,
     required: Option<Required>,
     engine: Engine,
 }
@@ -107,6 +112,8 @@ impl Pattern {
             true => (1..=names.len()).collect(),
             false => named().map(|(number, _)| number).collect(),
         };
+        let indices = named().map(|(number, _)| number).collect();
+        let machine = Machine::new(&expression);
         let required = literal::required(&expression.node);
         let engine = match linear {
             true => Engine::Linear { ascii: OnceLock::new(), unicode: OnceLock::new() },
@@ -118,6 +125,8 @@ impl Pattern {
             expression,
             names,
             numbers,
+            indices,
+            machine,
             required,
             engine,
         };
@@ -173,6 +182,29 @@ impl Pattern {
     ///
     /// [`OutOfSteps`] if the backtracking engine gave up.
     pub fn search(&self, text: &str, hit: &mut Hit) -> Result<bool, OutOfSteps> {
+        if let Some(machine) = &self.machine
+            && text.is_ascii()
+        {
+            match machine.search(text.as_bytes(), &mut hit.memory) {
+                Outcome::Found => {
+                    hit.span = hit.memory.group(0).unwrap_or_default();
+                    hit.groups.clear();
+                    hit.groups.extend(self.indices.iter().map(|index| hit.memory.group(*index)));
+                    return Ok(true);
+                }
+                Outcome::Nowhere => return Ok(false),
+                Outcome::Unknown => {}
+            }
+        }
+        self.search_by_engine(text, hit)
+    }
+
+    /// The same without the machine: what it is held against in tests.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfSteps`] if the backtracking engine gave up.
+    pub fn search_by_engine(&self, text: &str, hit: &mut Hit) -> Result<bool, OutOfSteps> {
         hit.groups.clear();
         match (&self.engine, text.is_ascii()) {
             (Engine::Linear { ascii, .. }, true) => {

@@ -1,0 +1,182 @@
+//! Sets of ASCII bytes, and the bytes with which an expression can begin.
+
+use crate::filter::syntax::{Assert, Class, ClassItem, Node, Set};
+
+/// A set of bytes below 128.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Bytes(u128);
+
+impl Bytes {
+    /// No byte.
+    pub const NONE: Bytes = Bytes(0);
+    /// Every ASCII byte.
+    pub const ALL: Bytes = Bytes(u128::MAX);
+
+    /// One byte.
+    pub const fn of(byte: u8) -> Bytes {
+        Bytes(if byte < 128 { 1 << byte } else { 0 })
+    }
+
+    /// The bytes from `low` to `high`, both included.
+    pub fn range(low: u8, high: u8) -> Bytes {
+        (low..=high.min(127)).fold(Bytes::NONE, |set, byte| set.or(Bytes::of(byte)))
+    }
+
+    /// The bytes of a text.
+    pub fn any(text: &[u8]) -> Bytes {
+        text.iter().fold(Bytes::NONE, |set, byte| set.or(Bytes::of(*byte)))
+    }
+
+    /// True if `byte` is in it.
+    #[inline]
+    pub const fn has(self, byte: u8) -> bool {
+        byte < 128 && self.0 >> byte & 1 == 1
+    }
+
+    /// Both.
+    pub const fn or(self, other: Bytes) -> Bytes {
+        Bytes(self.0 | other.0)
+    }
+
+    /// What is in both.
+    pub const fn and(self, other: Bytes) -> Bytes {
+        Bytes(self.0 & other.0)
+    }
+
+    /// What is not in it.
+    pub const fn not(self) -> Bytes {
+        Bytes(!self.0)
+    }
+
+    /// True if nothing is in it.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// The one byte that is missing, if it is one.
+    pub fn all_but(self) -> Option<u8> {
+        let missing = !self.0;
+        (missing.count_ones() == 1).then(|| missing.trailing_zeros() as u8)
+    }
+
+    /// With letters of either case.
+    pub fn case_blind(self) -> Bytes {
+        let small = Bytes::range(b'a', b'z');
+        let large = Bytes::range(b'A', b'Z');
+        self.or(Bytes(self.and(small).0 >> 32)).or(Bytes(self.and(large).0 << 32))
+    }
+
+    /// The ASCII members of a class.
+    pub fn class(class: &Class) -> Bytes {
+        let mut set = Bytes::NONE;
+        for item in &class.items {
+            set = set.or(match item {
+                ClassItem::Range(low, high) if low.is_ascii() => {
+                    Bytes::range(*low as u8, u8::try_from(*high).unwrap_or(127))
+                }
+                ClassItem::Range(..) => Bytes::NONE,
+                ClassItem::Set(set) => Bytes::set(*set),
+            });
+        }
+        if class.negated { set.not() } else { set }
+    }
+
+    fn set(set: Set) -> Bytes {
+        let digits = Bytes::range(b'0', b'9');
+        let letters = Bytes::range(b'A', b'Z').or(Bytes::range(b'a', b'z'));
+        let word = digits.or(letters).or(Bytes::of(b'_'));
+        // Python counts the four separators 0x1c to 0x1f as blanks.
+        let space = Bytes::range(b'\t', b'\r').or(Bytes::range(0x1c, 0x20));
+        match set {
+            Set::Digit => digits,
+            Set::NotDigit => digits.not(),
+            Set::Space => space,
+            Set::NotSpace => space.not(),
+            Set::Word => word,
+            Set::NotWord => word.not(),
+        }
+    }
+}
+
+/// What of a host's name or address can stand next to it: letters, digits and `_.-^:[]`.
+pub fn host_bytes() -> Bytes {
+    Bytes::set(Set::Word).or(Bytes::any(b".-^:[]"))
+}
+
+/// How something begins.
+#[derive(Clone, Copy, Debug)]
+pub struct First {
+    /// Bytes that it may take first.
+    pub bytes: Bytes,
+    /// It may match without looking at the next byte, or in a way that is not known.
+    pub open: bool,
+}
+
+impl First {
+    /// It may match whatever comes.
+    pub const OPEN: First = First { bytes: Bytes::NONE, open: true };
+
+    /// The set, if it is known that nothing else will do.
+    pub fn known(self) -> Option<Bytes> {
+        (!self.open).then_some(self.bytes)
+    }
+
+    fn or(self, other: First) -> First {
+        First { bytes: self.bytes.or(other.bytes), open: self.open || other.open }
+    }
+}
+
+/// How `node` begins where `follow` comes behind it.
+pub fn first(node: &Node, follow: First, ignore_case: bool) -> First {
+    let of = |bytes: Bytes| First {
+        bytes: if ignore_case { bytes.case_blind() } else { bytes },
+        open: false,
+    };
+    match node {
+        Node::Empty => follow,
+        Node::Char(c) => of(u8::try_from(*c).map_or(Bytes::NONE, Bytes::of)),
+        Node::Any { newline } => of(if *newline { Bytes::ALL } else { Bytes::of(b'\n').not() }),
+        Node::Class(class) => of(Bytes::class(class)),
+        // Before the newline, or at the very end, which is never ruled out by a set.
+        Node::Assert(Assert::TextEndNewline | Assert::LineEnd) => {
+            First { bytes: Bytes::of(b'\n'), open: false }
+        }
+        Node::Assert(_) | Node::Look { .. } => First::OPEN.or(follow),
+        Node::Capture { node, .. } | Node::Atomic(node) => first(node, follow, ignore_case),
+        Node::Host { node, .. } => first(node, follow, ignore_case),
+        Node::IgnoreCase(node) => first(node, follow, true),
+        Node::BackReference(_) => First::OPEN,
+        Node::Conditional { yes, no, .. } => {
+            first(yes, follow, ignore_case).or(first(no, follow, ignore_case))
+        }
+        Node::Concat(items) => {
+            items.iter().rev().fold(follow, |follow, item| first(item, follow, ignore_case))
+        }
+        Node::Alternate(branches) => branches
+            .iter()
+            .map(|branch| first(branch, follow, ignore_case))
+            .reduce(First::or)
+            .unwrap_or(follow),
+        Node::Repeat { min, node, .. } => {
+            let once = first(node, First::OPEN, ignore_case);
+            // Whatever may be empty begins as what follows, too.
+            if *min == 0 { once.or(follow) } else { once }
+        }
+    }
+}
+
+/// True if `node` may match the empty text.
+pub fn may_be_empty(node: &Node) -> bool {
+    match node {
+        Node::Char(_) | Node::Any { .. } | Node::Class(_) => false,
+        Node::Empty | Node::Assert(_) | Node::Look { .. } | Node::BackReference(_) => true,
+        Node::Capture { node, .. }
+        | Node::IgnoreCase(node)
+        | Node::Atomic(node)
+        | Node::Host { node, .. } => may_be_empty(node),
+        Node::Conditional { yes, no, .. } => may_be_empty(yes) || may_be_empty(no),
+        Node::Concat(items) => items.iter().all(may_be_empty),
+        Node::Alternate(branches) => branches.iter().any(may_be_empty),
+        Node::Repeat { min, node, .. } => *min == 0 || may_be_empty(node),
+    }
+}
