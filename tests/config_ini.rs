@@ -94,7 +94,8 @@ fn generated(random: &mut Random) -> String {
             _ => format!("O{number}{}{}", random.pick(&["=", " = ", ":"]), random.pick(VALUES)),
         };
         text.push_str(&line);
-        text.push_str(if wild { *random.pick(ENDS) } else { "\n" });
+        let end: &str = random.pick(ENDS);
+        text.push_str(if wild { end } else { "\n" });
     }
     text
 }

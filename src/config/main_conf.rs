@@ -4,7 +4,7 @@
 //! pid file, database or log, ours are taken instead, so that neither harms the other.
 
 use super::{
-    finding::{ConfigError, Finding},
+    finding::Finding,
     interpolate::Lack,
     jail_options, nearest,
     text::{Options, Text},
@@ -73,16 +73,16 @@ const LOG_LEVELS: &[&str] =
 
 /// Reads the main file of a tree, with everything that is wrong in it.
 ///
-/// # Errors
-/// Only where a value is set that cannot be used; the findings then hold a fault.
-pub fn read_main(tree: &Tree) -> Result<(MainSpec, Vec<Finding>), ConfigError> {
+/// This never fails, as the server always starts: a value that cannot be used is a fault among
+/// the findings, and the default stands in its place.
+pub fn read_main(tree: &Tree) -> (MainSpec, Vec<Finding>) {
     let has = |name: &str| {
         [".conf", ".local", ".d"].iter().any(|ending| tree.has_on_disk(&format!("{name}{ending}")))
     };
     let is_guest = !has("sentryban") && has("fail2ban");
     let name = if is_guest { "fail2ban" } else { "sentryban" };
     let mut merged = tree.read(name).unwrap_or_default();
-    let mut findings = merged.sound()?;
+    let mut findings = std::mem::take(&mut merged.findings);
     let root = Place::new(tree.root(), 0);
     let mut written = Options::new();
     for (option, _) in MAIN_OPTIONS {
@@ -117,10 +117,7 @@ pub fn read_main(tree: &Tree) -> Result<(MainSpec, Vec<Finding>), ConfigError> {
         is_guest,
         written: written.clone(),
     };
-    match findings.iter().any(Finding::is_fault) {
-        true => Err(ConfigError { findings }),
-        false => Ok((spec, findings)),
-    }
+    (spec, findings)
 }
 
 struct Values<'a> {
@@ -156,6 +153,7 @@ impl Values<'_> {
                 None => format!("write one of {}", LOG_LEVELS.join(", ")),
             };
             self.findings.push(Finding::fault(level.at.clone(), what, write));
+            return level.map(|_| "INFO".to_owned());
         }
         level.map(|_| upper)
     }

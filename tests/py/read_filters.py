@@ -6,6 +6,8 @@ Prints a JSON list, one object (or {"error": …}) for each request.
 """
 import json
 import logging
+import resource
+import signal
 import sys
 
 logging.disable(logging.CRITICAL)
@@ -36,12 +38,25 @@ def read(request, confdir):
     return answer
 
 
+def expired(number, frame):
+    raise TimeoutError("takes for ever")
+
+
 def main():
+    # Options that double each other grow without bound there.
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    signal.signal(signal.SIGALRM, expired)
     answers = []
     for request in json.load(sys.stdin):
         try:
-            answers.append(read(request, sys.argv[1]))
-        except Exception as error:
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            answer = read(request, sys.argv[1])
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            if len(str(answer)) > 1 << 20:
+                answer = {"error": "too large"}
+            answers.append(answer)
+        except (Exception, MemoryError) as error:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             answers.append({"error": "%s: %s" % (type(error).__name__, error)})
     json.dump(answers, sys.stdout)
 
