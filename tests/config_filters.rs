@@ -169,7 +169,7 @@ fn generated(random: &mut Random, includes: &str) -> String {
     let mut text = includes.to_owned();
     let mut open = Vec::new();
     for _ in 0..1 + random.below(4) {
-        let section = *random.pick(SECTIONS);
+        let section = random.pick(SECTIONS);
         if open.contains(&section) {
             continue;
         }
@@ -177,14 +177,14 @@ fn generated(random: &mut Random, includes: &str) -> String {
         text.push_str(&format!("[{section}]\n"));
         let mut names = Vec::new();
         for _ in 0..random.below(5) {
-            let name = *random.pick(&[OPTIONS, &["a-x", "a-normal", "logtype"]].concat());
+            let name = random.pick(&[OPTIONS, &["a-x", "a-normal", "logtype"]].concat());
             if names.contains(&name) {
                 continue;
             }
             names.push(name);
             text.push_str(&format!("{name} ="));
             for _ in 0..random.below(4) {
-                let gap = *random.pick(&["", " ", "\n   "]);
+                let gap = random.pick(&["", " ", "\n   "]);
                 text.push_str(&format!("{gap}{}", random.pick(PIECES)));
             }
             text.push('\n');
