@@ -1,9 +1,11 @@
 """Reads filters with fail2ban's own reader and prints what it makes of them, as JSON.
 
 usage: read_filters.py CONFDIR < REQUESTS
-REQUESTS is a JSON list of {"name": …, "file": path or null, "options": {…}, "backend": …}.
+REQUESTS is a JSON list of {"name": …, "file": path or null, "jail": true or false,
+"options": {…}, "backend": …}.
 Prints a JSON list, one object (or {"error": …}) for each request.
 """
+import inspect
 import json
 import logging
 import resource
@@ -12,9 +14,34 @@ import sys
 
 logging.disable(logging.CRITICAL)
 from fail2ban.client.filterreader import FilterReader
+from fail2ban.client.jailreader import JailReader
+
+
+def read_jail(request, confdir):
+    jail = JailReader(request["name"], force_enable=True, share_config={}, basedir=confdir)
+    jail.read()
+    if "addOpts" in inspect.signature(jail.getOptions).parameters:
+        jail.getOptions(addOpts=dict(request["options"], backend=request["backend"]))
+    else:
+        jail.getOptions()
+    answer = {key: None for key in ("usedns", "prefregex", "datepattern", "maxlines")}
+    answer.update({"failregex": [], "ignoreregex": [], "journalmatch": []})
+    for command in jail.convert(allow_no_files=True):
+        if command[0] == "config-error":
+            return {"error": command[1]}
+        name, values = command[2] if len(command) > 2 else "", command[3:]
+        if name in ("addfailregex", "addignoreregex"):
+            answer[name[3:]] += values[0] if command[0] == "multi-set" else values
+        elif name == "addjournalmatch":
+            answer["journalmatch"].append(" ".join(values))
+        elif name in answer:
+            answer[name] = str(values[0])
+    return answer
 
 
 def read(request, confdir):
+    if request.get("jail"):
+        return read_jail(request, confdir)
     options = dict(request["options"])
     if request.get("file"):
         reader = FilterReader(request["file"], "jail", options, share_config={}, basedir=None)
