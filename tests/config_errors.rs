@@ -227,7 +227,7 @@ fn faults_are_said_in_these_words() {
         for (name, text) in case.files {
             dir.write(name, text);
         }
-        let report = config::test(&Tree::with_builtin(Some(dir.path().to_owned()), BASE));
+        let report = config::test(&Tree::with_builtin(Some(dir.path().to_owned()), BASE), vec![]);
         let text = report.text.replace(dir.path().to_str().unwrap(), "DIR");
         let said = text.replace("<built-in>", "BUILTIN");
         let expected = case.said.join("\n") + "\n";
@@ -247,7 +247,7 @@ fn files_that_are_no_text_are_named() {
     dir.write("jail.d/huge.conf", &huge);
     std::fs::create_dir(dir.path().join("jail.d/folder.conf")).unwrap();
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
-    let text = config::test(&tree).text.replace(dir.path().to_str().unwrap(), "DIR");
+    let text = config::test(&tree, vec![]).text.replace(dir.path().to_str().unwrap(), "DIR");
     let expected = [
         "DIR/jail.d/binary.conf: error: this is a binary file, not a configuration (it holds NUL bytes); replace it by a text file, or remove it",
         "DIR/jail.d/folder.conf: error: this is not a file; replace it by a file, or remove it",
@@ -294,7 +294,7 @@ fn every_stock_jail_passes() {
     let local = "[DEFAULT]\nenabled = true\n";
     dir.write("jail.local", local);
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), &[]);
-    let text = config::test(&tree).text;
+    let text = config::test(&tree, vec![]).text;
     let said: Vec<&str> = text.lines().filter(|line| !line.contains(" has no log '")).collect();
     assert_eq!(said, [OK], "{text}");
     let jails = config::read_jails(&tree).jails;

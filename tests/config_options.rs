@@ -74,6 +74,45 @@ fn lists_are_taken_apart_as_fail2ban_does() {
     assert!(lists > 500 && splits > 500, "the generator is one-sided: {lists} {splits}");
 }
 
+#[test]
+fn spans_are_read_as_fail2ban_reads_them() {
+    let Some(root) = common::fail2ban_root() else { return common::skip("no fail2ban here") };
+    if !common::has_python() {
+        return common::skip("no python3 here");
+    }
+    const NUMBERS: &[&str] = &["0", "1", "2", "10", "30", "365", "1.5", "0.25"];
+    const UNITS: &[&str] = &[
+        "s", "sec", "seconds", "m", "min", "Minutes", "h", "hou", "hours", "d", "days", "w",
+        "weeks", "mo", "months", "y", "years", "x", " d", " mo", "",
+    ];
+    let mut random = Random(3);
+    let texts: Vec<String> = (0..3000)
+        .map(|_| {
+            let mut text = String::from(random.pick(&["", "", "", "-", "("]));
+            for _ in 0..1 + random.below(3) {
+                text.push_str(random.pick(NUMBERS));
+                text.push_str(random.pick(UNITS));
+                text.push_str(random.pick(&["", " ", " ", "+", "-", "*", "/", " + ", ") ", "//"]));
+            }
+            text
+        })
+        .collect();
+    let mut command = common::python(&root);
+    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/py/read_spans.py"));
+    let answers = common::answer(command, &json!(texts).to_string());
+    let theirs: Vec<Option<String>> = serde_json::from_str(&answers).unwrap();
+    let mut good = 0;
+    for (text, theirs) in texts.iter().zip(theirs) {
+        // What makes no sense there may make sense here, not the other way round.
+        if let Some(theirs) = theirs {
+            let theirs: f64 = theirs.parse().unwrap();
+            assert_eq!(words::seconds(text).map(words::Number::as_f64), Ok(theirs), "{text:?}");
+            good += 1;
+        }
+    }
+    assert!(good > 500, "the generator is one-sided: {good}");
+}
+
 proptest! {
     #[test]
     fn no_text_makes_a_parser_panic(text in "[ \\[\\]=,'\"<>/a-c0-9.%()\\\\\n\u{e4}+*-]{0,80}") {

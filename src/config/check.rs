@@ -36,10 +36,11 @@ pub struct Report {
     pub passed: bool,
 }
 
-/// Looks through everything: `-t`.
-pub fn test(tree: &Tree) -> Report {
+/// Looks through everything: `-t`. `more` is what the caller found beside the files.
+pub fn test(tree: &Tree, more: Vec<Finding>) -> Report {
     let config = read(tree);
-    let mut findings = by_place(config.main_findings.clone());
+    let mut findings = more;
+    findings.extend(by_place(config.main_findings.clone()));
     findings.extend(by_place(config.jails.findings.clone()));
     for jail in &config.jails.jails {
         let mut of_jail = jail.findings.clone();

@@ -42,6 +42,8 @@ pub struct MainSpec {
     pub sensor: Options,
     /// True if DIR is a fail2ban tree.
     pub is_guest: bool,
+    /// The socket on which the fail2ban of that tree would answer.
+    pub fail2ban_socket: Option<Located<String>>,
     pub(super) written: Options,
 }
 
@@ -115,9 +117,15 @@ pub fn read_main(tree: &Tree) -> (MainSpec, Vec<Finding>) {
             || written.get("lognames").is_some_and(|names| names.as_str() == "fail2ban"),
         sensor,
         is_guest,
+        fail2ban_socket: is_guest.then(|| fail2ban_socket(&written, &root)),
         written: written.clone(),
     };
     (spec, findings)
+}
+
+fn fail2ban_socket(written: &Options, root: &Place) -> Located<String> {
+    let stock = || Located::new("/var/run/fail2ban/fail2ban.sock".to_owned(), root.clone());
+    written.get("socket").map_or_else(stock, Text::located)
 }
 
 struct Values<'a> {
