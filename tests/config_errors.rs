@@ -3,6 +3,7 @@
 
 mod common;
 
+use proptest::prelude::*;
 use sentryban::config::{self, Tree, tree::BuiltinFile};
 
 /// A little tree that is right, on which the cases build.
@@ -44,6 +45,15 @@ fn cases() -> Vec<Case> {
             &[],
             &[
                 "DIR: warning: no jail is enabled; write `enabled = true` into a jail's section of jail.local",
+                OK,
+            ],
+        ),
+        case(
+            "words of former days",
+            &[("jail.local", "[sshd]\nenabled = true\nbackend = gamin\nmaxretry = 0\n")],
+            &[
+                "DIR/jail.local:3: warning: the backend 'gamin' is long gone and counts as auto; write `backend = auto`",
+                "DIR/jail.local:4: warning: 'maxretry = 0' counts as 1; write 1 to ban at the first failure",
                 OK,
             ],
         ),
@@ -237,6 +247,21 @@ fn faults_are_said_in_these_words() {
 }
 
 #[test]
+fn links_that_lead_nowhere_are_said() {
+    let dir = common::Dir::new();
+    std::os::unix::fs::symlink("/nowhere", dir.path().join("jail.local")).unwrap();
+    std::os::unix::fs::symlink("sentryban.conf", dir.path().join("sentryban.conf")).unwrap();
+    let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
+    let text = config::test(&tree, vec![]).text.replace(dir.path().to_str().unwrap(), "DIR");
+    let expected = [
+        "DIR/sentryban.conf: error: the file cannot be read: Too many levels of symbolic links (os error 40); check its owner and mode",
+        "DIR/jail.local: warning: this link leads nowhere; mend the link, or remove it",
+        BAD,
+    ];
+    assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
 fn files_that_are_no_text_are_named() {
     let dir = common::Dir::new();
     dir.write("jail.local", "[sshd]\nenabled = true\n");
@@ -299,4 +324,60 @@ fn every_stock_jail_passes() {
     assert_eq!(said, [OK], "{text}");
     let jails = config::read_jails(&tree).jails;
     assert!(jails.len() > 70 && jails.iter().all(|jail| jail.spec.is_some()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// Whatever stands in the files: everything is looked through, nothing panics.
+    #[test]
+    fn no_tree_makes_it_panic(
+        jail in proptest::collection::vec(line(), 0..12),
+        filter in proptest::collection::vec(line(), 0..12),
+        action in proptest::collection::vec(line(), 0..6),
+    ) {
+        let dir = common::Dir::new();
+        dir.write("jail.local", format!("[sshd]\nenabled = true\n{}", jail.concat()));
+        dir.write("filter.d/sshd.local", filter.concat());
+        dir.write("action.d/auto.conf", format!("[Definition]\n{}", action.concat()));
+        let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
+        let report = config::test(&tree, vec![]);
+        let verdict = if report.passed { OK } else { BAD };
+        prop_assert_eq!(report.text.lines().last(), Some(verdict));
+        prop_assert!(!config::dump(&tree, true).is_empty());
+    }
+}
+
+/// A line that might stand in a configuration.
+fn line() -> impl Strategy<Value = String> {
+    let name = proptest::sample::select(vec![
+        "enabled",
+        "backend",
+        "filter",
+        "action",
+        "bantime",
+        "findtime",
+        "maxretry",
+        "ignoreip",
+        "ignorecache",
+        "failregex",
+        "journalmatch",
+        "maxlines",
+        "usedns",
+        "logpath",
+        "a",
+        "b",
+        "actionban",
+        "[Init",
+        "[Definition",
+        "[INCLUDES",
+        "[DEFAULT",
+        "before",
+        " ",
+    ]);
+    let value = "[ \\[\\]=,'\"<>/a-b0-9.%()s\\\\;#:*\u{e4}-]{0,24}";
+    (name, value).prop_map(|(name, value)| match name.strip_prefix('[') {
+        Some(section) => format!("[{section}]{value}\n"),
+        None => format!("{name} = {value}\n"),
+    })
 }

@@ -49,7 +49,7 @@ pub fn test(tree: &Tree, more: Vec<Finding>) -> Report {
         of_jail.extend(logs(jail));
         findings.extend(by_place(of_jail));
     }
-    if config.jails.jails.is_empty() && config.jails.findings.is_empty() {
+    if config.jails.jails.is_empty() && !findings.iter().any(Finding::is_fault) {
         let at = crate::place::Place::new(tree.root(), 0);
         let write = "write `enabled = true` into a jail's section of jail.local";
         findings.push(Finding::warning(at, "no jail is enabled", write));

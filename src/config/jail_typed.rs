@@ -191,6 +191,10 @@ impl Typed<'_> {
     fn backend(&mut self, merged: &Merged) -> Located<Backend> {
         let at = self.value("backend").map_or_else(|| self.values.at.clone(), Text::at);
         let backend = self.parsed("backend", read::backend).unwrap_or(Backend::Auto);
+        if self.value("backend").is_some_and(|value| value.as_str() == "gamin") {
+            let what = "the backend 'gamin' is long gone and counts as auto";
+            self.faults.push(Finding::warning(at.clone(), what, "write `backend = auto`"));
+        }
         let section = merged.section(&self.values.name);
         let own = |name: &str| section.and_then(|section| section.get(name)).map(Text::at);
         let layer = |at: Option<Place>| {

@@ -33,7 +33,8 @@ pub struct Jails {
 pub struct Jail {
     /// The name of its section.
     pub name: String,
-    /// What it is told; none where it cannot run as written.
+    /// What it is told; none where it cannot run as written. An action that cannot be read is
+    /// left out of it and a fault among the findings: the others still ban.
     pub spec: Option<JailSpec>,
     /// What is wrong with it, warnings and faults.
     pub findings: Vec<Finding>,
