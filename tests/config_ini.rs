@@ -79,7 +79,7 @@ fn generated(random: &mut Random) -> String {
     }
     let wild = random.below(3) == 0;
     for number in 0..random.below(14) {
-        let indent = *random.pick(INDENTS);
+        let indent = random.pick(INDENTS);
         let line = match random.below(12) {
             0 => String::new(),
             1 => indent.to_owned(),
@@ -94,7 +94,7 @@ fn generated(random: &mut Random) -> String {
             _ => format!("O{number}{}{}", random.pick(&["=", " = ", ":"]), random.pick(VALUES)),
         };
         text.push_str(&line);
-        text.push_str(if wild { *random.pick(ENDS) } else { "\n" });
+        text.push_str(if wild { random.pick(ENDS) } else { "\n" });
     }
     text
 }

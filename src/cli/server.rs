@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgMatches, Command, error::ErrorKind};
 
-use crate::config::{self, Tree, words};
+use crate::config::{self, Finding, Tree, words};
 
 /// Bad configuration (sysexits).
 const EX_CONFIG: u8 = 78;
@@ -103,7 +103,7 @@ fn run(matches: &ArgMatches, out: &mut impl Write, err: &mut impl Write) -> io::
         out.write_all(config::dump(&tree, pretty).as_bytes())?;
     }
     if matches.get_flag("test") {
-        let report = config::test(&tree);
+        let report = config::test(&tree, rival(&tree));
         out.write_all(report.text.as_bytes())?;
         return Ok(if report.passed { 0 } else { EX_CONFIG });
     }
@@ -113,6 +113,20 @@ fn run(matches: &ArgMatches, out: &mut impl Write, err: &mut impl Write) -> io::
         return Ok(EX_USAGE);
     }
     Ok(0)
+}
+
+/// A fail2ban that runs on the same tree would ban everybody a second time.
+fn rival(tree: &Tree) -> Vec<Finding> {
+    let (main, _) = config::read_main(tree);
+    let Some(socket) = main.fail2ban_socket else { return Vec::new() };
+    match std::os::unix::net::UnixStream::connect(&socket.value) {
+        Err(_) => Vec::new(),
+        Ok(_) => {
+            let what = format!("fail2ban runs on this tree: it answers on {}", socket.value);
+            let write = "stop it with `systemctl disable --now fail2ban`";
+            vec![Finding::fault(socket.at, what, write)]
+        }
+    }
 }
 
 /// The tree to read; a directory that was asked for must exist.

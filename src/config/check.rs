@@ -1,7 +1,7 @@
 //! `-t` and `-d`: a whole tree looked through, as text for a terminal.
 
 use super::{
-    finding::{ConfigError, Finding},
+    finding::Finding,
     jails::{Jails, read_jails},
     main_conf::{MainSpec, read_main},
     stream,
@@ -12,8 +12,8 @@ use crate::filter::FilterSpec;
 /// Everything that a tree says.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The main file; none where something in it cannot be used.
-    pub main: Option<MainSpec>,
+    /// The main file; defaults stand where something in it cannot be used.
+    pub main: MainSpec,
     /// The enabled jails.
     pub jails: Jails,
     /// What is wrong with the main file.
@@ -22,34 +22,34 @@ pub struct Config {
 
 /// Reads a whole tree. This never fails: what is wrong stands in the findings, beside what is not.
 pub fn read(tree: &Tree) -> Config {
-    let (main, main_findings) = match read_main(tree) {
-        Ok((main, findings)) => (Some(main), findings),
-        Err(ConfigError { findings }) => (None, findings),
-    };
+    let (main, main_findings) = read_main(tree);
     Config { main, jails: read_jails(tree), main_findings }
 }
 
 /// The outcome of a test of the configuration.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// One line for each warning and each fault, in the order of reading; then the verdict.
+    /// One line for each warning and each fault: the main file's, those of no jail in particular,
+    /// then each jail's, by place; last the verdict.
     pub text: String,
     /// True if there is no fault.
     pub passed: bool,
 }
 
-/// Looks through everything: `-t`.
-pub fn test(tree: &Tree) -> Report {
+/// Looks through everything: `-t`. `more` is what the caller found beside the files.
+pub fn test(tree: &Tree, more: Vec<Finding>) -> Report {
     let config = read(tree);
-    let mut findings: Vec<Finding> = config.main_findings.clone();
-    findings.extend(config.jails.findings.iter().cloned());
+    let mut findings = more;
+    findings.extend(by_place(config.main_findings.clone()));
+    findings.extend(by_place(config.jails.findings.clone()));
     for jail in &config.jails.jails {
-        findings.extend(jail.findings.iter().cloned());
+        let mut of_jail = jail.findings.clone();
         let filter = jail.spec.as_ref().and_then(|spec| spec.filter.as_ref());
-        findings.extend(filter.map(compiled).unwrap_or_default());
-        findings.extend(logs(jail));
+        of_jail.extend(filter.map(compiled).unwrap_or_default());
+        of_jail.extend(logs(jail));
+        findings.extend(by_place(of_jail));
     }
-    if config.jails.jails.is_empty() && config.jails.findings.is_empty() {
+    if config.jails.jails.is_empty() && !findings.iter().any(Finding::is_fault) {
         let at = crate::place::Place::new(tree.root(), 0);
         let write = "write `enabled = true` into a jail's section of jail.local";
         findings.push(Finding::warning(at, "no jail is enabled", write));
@@ -67,6 +67,12 @@ pub fn test(tree: &Tree) -> Report {
         false => "ERROR: test configuration failed".to_owned(),
     });
     Report { text: said.join("\n") + "\n", passed }
+}
+
+/// As somebody goes through the files with an editor.
+fn by_place(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by(|one, other| one.at.cmp(&other.at));
+    findings
 }
 
 /// What the filter room has against a filter's expressions, each with its place.
@@ -96,7 +102,7 @@ fn logs(jail: &super::jails::Jail) -> Vec<Finding> {
 pub fn dump(tree: &Tree, pretty: bool) -> String {
     let config = read(tree);
     let mut text = String::new();
-    for command in stream::commands(config.main.as_ref(), &config.jails) {
+    for command in stream::commands(&config.main, &config.jails) {
         text.push_str(&if pretty { command.pretty() } else { command.repr() });
         text.push('\n');
     }

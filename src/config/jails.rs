@@ -12,8 +12,8 @@ use super::{
     finding::{ConfigError, Finding},
     interpolate::Lack,
     jail_options::{self as read, HINTS, JAIL_OPTIONS, Kind, OWN_OPTIONS, USUAL_OPTIONS},
-    jail_spec::{Backend, BanTime, Increment, JailSpec},
-    nearest, options,
+    jail_spec::JailSpec,
+    jail_typed, nearest, options,
     text::{Options, Text},
     tree::{Merged, Tree},
 };
@@ -33,7 +33,8 @@ pub struct Jails {
 pub struct Jail {
     /// The name of its section.
     pub name: String,
-    /// What it is told; none where it cannot run as written.
+    /// What it is told; none where it cannot run as written. An action that cannot be read is
+    /// left out of it and a fault among the findings: the others still ban.
     pub spec: Option<JailSpec>,
     /// What is wrong with it, warnings and faults.
     pub findings: Vec<Finding>,
@@ -69,13 +70,7 @@ pub fn read_jails(tree: &Tree) -> Jails {
     };
     let (inside, outside): (Vec<_>, Vec<_>) = all.into_iter().partition(in_jail);
     jails.findings = outside;
-    let root = Place::new(tree.root(), 0);
-    for (name, value) in [
-        ("fail2ban_version", crate::VERSION.to_owned()),
-        ("fail2ban_confpath", tree.root().to_string_lossy().into_owned()),
-    ] {
-        merged.defaults.insert(name.to_owned(), Text::new(value, root.clone()));
-    }
+    add_constants(tree, &mut merged);
     let referenced = referenced(&merged);
     unknown_defaults(&merged, &referenced, &mut jails.findings);
     let names: Vec<String> = merged.sections.keys().cloned().collect();
@@ -83,7 +78,7 @@ pub fn read_jails(tree: &Tree) -> Jails {
         let mut findings: Vec<Finding> =
             inside.iter().filter(|found| found.section.as_deref() == Some(name)).cloned().collect();
         let broken = findings.iter().any(Finding::is_fault);
-        let values = match values(tree, &mut merged, name, &mut findings) {
+        let values = match values(tree, &mut merged, name, None, &mut findings) {
             Ok(None) => continue,
             Ok(Some(values)) => Some(values),
             Err(error) => {
@@ -92,7 +87,8 @@ pub fn read_jails(tree: &Tree) -> Jails {
             }
         };
         unknown_options(&merged, name, &referenced, &mut findings);
-        let spec = values.as_ref().and_then(|values| spec(&merged, values, &mut findings));
+        let spec =
+            values.as_ref().and_then(|values| jail_typed::spec(&merged, values, &mut findings));
         let spec = spec.filter(|_| !broken);
         for finding in &mut findings {
             finding.section = Some(name.clone());
@@ -102,21 +98,68 @@ pub fn read_jails(tree: &Tree) -> Jails {
     jails
 }
 
-/// Reads one jail's values; `None` if it is not enabled.
+/// What a jail looks for, enabled or not: its filter with the options of the jail's own line, the
+/// jail's mode and expressions. `options` go before both; `backend` is that of the log at hand.
+/// `None` if there is no such jail.
+///
+/// # Errors
+/// The jail's filter, or the jail itself, is broken.
+#[allow(clippy::type_complexity)]
+pub fn read_jail_filter(
+    tree: &Tree,
+    name: &str,
+    options: &[(String, String)],
+    backend: &str,
+) -> Option<Result<(FilterSpec, Vec<Finding>), ConfigError>> {
+    let mut merged = tree.read("jail")?;
+    merged.section(name).filter(|_| name != "INCLUDES")?;
+    let findings = std::mem::take(&mut merged.findings).into_iter();
+    let mut findings: Vec<Finding> =
+        findings.filter(|found| found.section.as_deref() == Some(name)).collect();
+    add_constants(tree, &mut merged);
+    let mut given = options::located(options.to_vec(), &Place::command_line());
+    given.insert("backend".to_owned(), Text::new(backend, Place::command_line()));
+    let values = match values(tree, &mut merged, name, Some(&given), &mut findings) {
+        Ok(values) => values?,
+        Err(error) => return Some(Err(error)),
+    };
+    let spec = jail_typed::filter(&values, &mut findings);
+    Some(match findings.iter().any(Finding::is_fault) {
+        true => Err(ConfigError { findings }),
+        false => Ok((spec, findings)),
+    })
+}
+
+/// What is set in every tree.
+fn add_constants(tree: &Tree, merged: &mut Merged) {
+    let root = Place::new(tree.root(), 0);
+    for (name, value) in [
+        ("fail2ban_version", crate::VERSION.to_owned()),
+        ("fail2ban_confpath", tree.root().to_string_lossy().into_owned()),
+    ] {
+        merged.defaults.insert(name.to_owned(), Text::new(value, root.clone()));
+    }
+}
+
+/// Reads one jail's values; `None` if it is not enabled. With `given` it need not be, its actions
+/// are not read, and what is given goes before the option list of its filter.
 fn values(
     tree: &Tree,
     merged: &mut Merged,
     name: &str,
+    given: Option<&Options>,
     findings: &mut Vec<Finding>,
 ) -> Result<Option<JailValues>, ConfigError> {
     let at = merged.headers.get(name).cloned().unwrap_or_else(Place::command_line);
-    let first = asked(merged, name, &at, &["enabled", "backend", "filter"])?;
-    let enabled = first.get("enabled");
+    let mut first = asked(merged, name, &at, &["enabled", "backend", "filter"])?;
+    let enabled = first.get("enabled").filter(|_| given.is_none());
     match enabled.map(|value| (value, read::flag(value.as_str()))) {
         Some((_, Some(true))) => {}
         Some((value, None)) => return Err(read::no_flag("enabled", value).into()),
+        None if given.is_some() => {}
         Some((_, Some(false))) | None => return Ok(None),
     }
+    first.extend(given.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
     let names: Vec<&str> = JAIL_OPTIONS.iter().map(|(name, _)| *name).collect();
     let own: Vec<&str> = OWN_OPTIONS.iter().map(|(name, _)| *name).collect();
     let mut jail = JailValues {
@@ -136,7 +179,8 @@ fn values(
         let (_, mut files) = filters::open(tree, FilterSource::Name(&filter_name), &filter.at())?;
         findings.extend(files.sound()?);
         let backend = first.get("backend").map(|value| value.as_str()).unwrap_or_default();
-        let list = options::located(list, &filter.at());
+        let mut list = options::located(list, &filter.at());
+        list.extend(given.into_iter().flatten().map(|(name, value)| (name.clone(), value.clone())));
         let mut definition = filters::definition(&files, list, backend, &filter.at())?;
         definition.collect(&outer(&first), true)?;
         let known = definition.combined(&[])?;
@@ -153,7 +197,9 @@ fn values(
         findings.push(Finding::warning(at.clone(), what, "write `filter = NAME`"));
     }
     jail.own = asked(merged, name, &at, &own)?;
-    read_actions(tree, &mut jail, findings);
+    if given.is_none() {
+        read_actions(tree, &mut jail, findings);
+    }
     Ok(Some(jail))
 }
 
@@ -227,182 +273,6 @@ fn outer(values: &Options) -> Options {
         }
     }
     outer
-}
-
-/// The typed form; none if anything in it is a fault.
-fn spec(merged: &Merged, values: &JailValues, findings: &mut Vec<Finding>) -> Option<JailSpec> {
-    let mut typed = Typed { values, faults: Vec::new(), broken: false };
-    let mut action_faults = Vec::new();
-    let backend = typed.backend(merged);
-    let filter = values.filter.as_ref().map(|(name, combined)| {
-        let mut spec = FilterSpec { name: name.clone(), ..FilterSpec::default() };
-        let mut notes = Vec::new();
-        filters::fill(&mut spec, combined, &mut notes);
-        filters::fill(&mut spec, &values.options, &mut notes);
-        typed.broken |= notes.iter().any(Finding::is_fault);
-        typed.faults.extend(notes);
-        spec
-    });
-    if let Some(spec) = filter.as_ref().filter(|spec| spec.failregex.is_empty()) {
-        let what = format!("filter '{}' has no failregex, so it finds nothing", spec.name);
-        typed.faults.push(Finding::warning(values.at.clone(), what, "write `failregex = …`"));
-    }
-    let maxretry = typed.number("maxretry").unwrap_or(5);
-    if let Some(value) = values.options.get("maxretry").filter(|_| maxretry < 1) {
-        let write = "write 1 to ban at the first failure";
-        let what = format!("'maxretry = {maxretry}' counts as 1");
-        typed.faults.push(Finding::warning(value.at(), what, write));
-    }
-    let maxretry = u32::try_from(maxretry.max(1)).unwrap_or(u32::MAX);
-    let maxmatches = typed
-        .number("maxmatches")
-        .map_or(maxretry, |number| u32::try_from(number.max(0)).unwrap_or(u32::MAX));
-    let spec = JailSpec {
-        name: values.name.clone(),
-        at: values.at.clone(),
-        backend,
-        logpath: values.options.get("logpath").map(read::logpath).unwrap_or_default(),
-        skip_if_nologs: typed.flag("skip_if_nologs").unwrap_or(false),
-        systemd_if_nologs: typed.flag("systemd_if_nologs").unwrap_or(true),
-        logencoding: values.options.get("logencoding").map_or_else(
-            || crate::place::Located::new("auto".to_owned(), values.at.clone()),
-            Text::located,
-        ),
-        logtimezone: typed.text("logtimezone"),
-        filter,
-        maxretry,
-        maxmatches,
-        findtime_s: typed
-            .parsed("findtime", |value| read::span("findtime", value, 1))
-            .unwrap_or(600),
-        bantime: typed.parsed("bantime", read::bantime).unwrap_or(BanTime::Seconds(600)),
-        increment: typed.increment(),
-        ignoreself: typed.flag("ignoreself").unwrap_or(true),
-        ignoreip: typed.ignoreip(),
-        ignorecommand: typed.text("ignorecommand"),
-        ignorecache: typed.parsed("ignorecache", read::ignorecache).flatten(),
-        actions: values.actions.iter().map(|action| action.spec(&mut action_faults)).collect(),
-        banprefix4: typed.prefix("banprefix4", 32),
-        banprefix6: typed.prefix("banprefix6", 128),
-        protect: typed.flag("protect").unwrap_or(true),
-        protect_sessions: typed.flag("protect_sessions").unwrap_or(true),
-        count_own_lines: typed.count_own_lines(),
-    };
-    let Typed { faults, broken, .. } = typed;
-    findings.extend(faults);
-    findings.extend(action_faults);
-    (!broken).then_some(spec)
-}
-
-/// Turns values into types and remembers what failed.
-struct Typed<'a> {
-    values: &'a JailValues,
-    faults: Vec<Finding>,
-    broken: bool,
-}
-
-impl Typed<'_> {
-    fn value(&self, name: &str) -> Option<&Text> {
-        self.values.options.get(name).or_else(|| self.values.own.get(name))
-    }
-
-    fn parsed<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&Text) -> Result<T, Finding>,
-    ) -> Option<T> {
-        let value = self.value(name)?;
-        match parse(value) {
-            Ok(parsed) => Some(parsed),
-            Err(fault) => {
-                self.broken = true;
-                self.faults.push(fault);
-                None
-            }
-        }
-    }
-
-    fn flag(&mut self, name: &str) -> Option<bool> {
-        self.parsed(name, |value| {
-            read::flag(value.as_str()).ok_or_else(|| read::no_flag(name, value))
-        })
-    }
-
-    fn number(&mut self, name: &str) -> Option<i64> {
-        self.parsed(name, |value| {
-            value.as_str().trim().parse().map_err(|_| read::no_number(name, value))
-        })
-    }
-
-    /// Text that says something.
-    fn text(&self, name: &str) -> Option<crate::place::Located<String>> {
-        self.value(name).map(Text::located).filter(|text| !text.value.is_empty())
-    }
-
-    fn prefix(&mut self, name: &str, bits_max: i64) -> Option<u8> {
-        let number = self.number(name)?;
-        self.parsed(name, |value| {
-            let bits = u8::try_from(number).ok().filter(|bits| i64::from(*bits) <= bits_max);
-            bits.filter(|bits| *bits > 0).ok_or_else(|| {
-                let what = format!("'{name} = {number}' is no prefix length");
-                Finding::fault(value.at(), what, format!("write a number from 1 to {bits_max}"))
-            })
-        })
-    }
-
-    fn count_own_lines(&mut self) -> Option<bool> {
-        let value = self.value("count_own_lines")?;
-        match value.as_str().trim() {
-            "auto" => None,
-            _ => self.flag("count_own_lines"),
-        }
-    }
-
-    fn ignoreip(&mut self) -> Vec<crate::place::Located<super::jail_spec::IgnoreEntry>> {
-        let Some(value) = self.value("ignoreip").cloned() else { return Vec::new() };
-        let before = self.faults.len();
-        let entries = read::ignoreip(&value, &mut self.faults);
-        // Whom not to ban must be known for certain.
-        self.broken |= self.faults.len() > before;
-        entries
-    }
-
-    fn increment(&mut self) -> Increment {
-        let number = |name: &'static str| {
-            move |value: &Text| {
-                let number = super::words::seconds(value.as_str());
-                number.map(super::words::Number::as_f64).map_err(|error| {
-                    let what = format!("'{name} = {}' {error}", value.as_str());
-                    Finding::fault(value.at(), what, "write a number such as 2 or 1.5")
-                })
-            }
-        };
-        Increment {
-            enabled: self.flag("bantime.increment").unwrap_or(false),
-            factor: self.parsed("bantime.factor", number("bantime.factor")),
-            formula: self.text("bantime.formula"),
-            multipliers: self.parsed("bantime.multipliers", read::multipliers).unwrap_or_default(),
-            maxtime_s: self.parsed("bantime.maxtime", |v| read::span("bantime.maxtime", v, 0)),
-            rndtime_s: self.parsed("bantime.rndtime", |v| read::span("bantime.rndtime", v, 0)),
-            overalljails: self.flag("bantime.overalljails").unwrap_or(false),
-        }
-    }
-
-    /// A jail on the sensor by inheritance only, which is given a log of its own, reads that log.
-    fn backend(&mut self, merged: &Merged) -> crate::place::Located<Backend> {
-        let at = self.value("backend").map_or_else(|| self.values.at.clone(), Text::at);
-        let backend = self.parsed("backend", read::backend).unwrap_or(Backend::Auto);
-        let section = merged.section(&self.values.name);
-        let own = |name: &str| section.and_then(|section| section.get(name)).map(Text::at);
-        let layer = |at: Option<Place>| {
-            let file = at?.file;
-            merged.files.iter().rposition(|known| *known == file)
-        };
-        let log = layer(own("logpath")).max(layer(own("journalmatch")));
-        let inherited = log.is_some() && log > layer(own("backend"));
-        let backend = if backend == Backend::Sensor && inherited { Backend::Auto } else { backend };
-        crate::place::Located::new(backend, at)
-    }
 }
 
 /// All names that some value refers to by `%(name)s`.

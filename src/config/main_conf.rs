@@ -4,7 +4,7 @@
 //! pid file, database or log, ours are taken instead, so that neither harms the other.
 
 use super::{
-    finding::{ConfigError, Finding},
+    finding::Finding,
     interpolate::Lack,
     jail_options, nearest,
     text::{Options, Text},
@@ -42,6 +42,8 @@ pub struct MainSpec {
     pub sensor: Options,
     /// True if DIR is a fail2ban tree.
     pub is_guest: bool,
+    /// The socket on which the fail2ban of that tree would answer.
+    pub fail2ban_socket: Option<Located<String>>,
     pub(super) written: Options,
 }
 
@@ -73,16 +75,16 @@ const LOG_LEVELS: &[&str] =
 
 /// Reads the main file of a tree, with everything that is wrong in it.
 ///
-/// # Errors
-/// Only where a value is set that cannot be used; the findings then hold a fault.
-pub fn read_main(tree: &Tree) -> Result<(MainSpec, Vec<Finding>), ConfigError> {
+/// This never fails, as the server always starts: a value that cannot be used is a fault among
+/// the findings, and the default stands in its place.
+pub fn read_main(tree: &Tree) -> (MainSpec, Vec<Finding>) {
     let has = |name: &str| {
         [".conf", ".local", ".d"].iter().any(|ending| tree.has_on_disk(&format!("{name}{ending}")))
     };
     let is_guest = !has("sentryban") && has("fail2ban");
     let name = if is_guest { "fail2ban" } else { "sentryban" };
     let mut merged = tree.read(name).unwrap_or_default();
-    let mut findings = merged.sound()?;
+    let mut findings = std::mem::take(&mut merged.findings);
     let root = Place::new(tree.root(), 0);
     let mut written = Options::new();
     for (option, _) in MAIN_OPTIONS {
@@ -115,12 +117,15 @@ pub fn read_main(tree: &Tree) -> Result<(MainSpec, Vec<Finding>), ConfigError> {
             || written.get("lognames").is_some_and(|names| names.as_str() == "fail2ban"),
         sensor,
         is_guest,
+        fail2ban_socket: is_guest.then(|| fail2ban_socket(&written, &root)),
         written: written.clone(),
     };
-    match findings.iter().any(Finding::is_fault) {
-        true => Err(ConfigError { findings }),
-        false => Ok((spec, findings)),
-    }
+    (spec, findings)
+}
+
+fn fail2ban_socket(written: &Options, root: &Place) -> Located<String> {
+    let stock = || Located::new("/var/run/fail2ban/fail2ban.sock".to_owned(), root.clone());
+    written.get("socket").map_or_else(stock, Text::located)
 }
 
 struct Values<'a> {
@@ -156,6 +161,7 @@ impl Values<'_> {
                 None => format!("write one of {}", LOG_LEVELS.join(", ")),
             };
             self.findings.push(Finding::fault(level.at.clone(), what, write));
+            return level.map(|_| "INFO".to_owned());
         }
         level.map(|_| upper)
     }

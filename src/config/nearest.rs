@@ -2,13 +2,13 @@
 
 /// The candidate that looks most like `word`, if any looks like it at all.
 ///
-/// One slip is forgiven in every three letters, a swap of neighbours being one slip.
+/// One slip is forgiven, and one in every three letters; a swap of neighbours is one slip.
 pub(crate) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
     let wanted: Vec<char> = word.to_lowercase().chars().take(64).collect();
-    let allowed = wanted.len().div_ceil(3);
+    let allowed = (wanted.len() / 3).max(1);
     candidates
         .filter(|candidate| *candidate != word && candidate.len() <= 64)
         .map(|candidate| (slips(&wanted, candidate), candidate))

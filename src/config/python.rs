@@ -175,7 +175,7 @@ fn repr_text(text: &str) -> String {
 /// Whether a character is printed as it is. Rust's debug form follows the same Unicode classes,
 /// but also escapes combining marks, which Python prints.
 fn is_shown(c: char) -> bool {
-    c.is_alphanumeric() || !c.escape_debug().nth(1).is_some_and(|second| second == 'u')
+    c.is_alphanumeric() || c.escape_debug().nth(1).is_none_or(|second| second != 'u')
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use super::{
 };
 
 /// The whole stream: general settings, the jails, their starts.
-pub(super) fn commands(main: Option<&MainSpec>, jails: &Jails) -> Vec<Value> {
-    let mut stream = main.map(general).unwrap_or_default();
+pub(super) fn commands(main: &MainSpec, jails: &Jails) -> Vec<Value> {
+    let mut stream = general(main);
     let mut starts = Vec::new();
     for jail in &jails.jails {
         let (commands, runs) = jail_stream(jail);

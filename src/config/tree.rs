@@ -103,8 +103,21 @@ impl Tree {
         }
         files.push(local);
         files.extend(self.on_disk(&folder, &["local"]));
+        let dangling = files.iter().filter(|file| {
+            file.symlink_metadata().is_ok() && file.try_exists().is_ok_and(|exists| !exists)
+        });
+        let dangling: Vec<Finding> = dangling
+            .map(|file| {
+                let write = "mend the link, or remove it";
+                Finding::warning(Place::new(file, 0), "this link leads nowhere", write)
+            })
+            .collect();
         files.retain(|file| self.find(file).is_some());
-        (!files.is_empty()).then(|| self.read_files(&files))
+        (!files.is_empty()).then(|| {
+            let mut merged = self.read_files(&files);
+            dangling.into_iter().for_each(|finding| merged.note(finding));
+            merged
+        })
     }
 
     /// One file by its path, with its includes and `.local` twins, but no `.d` folder: the way in
@@ -242,7 +255,8 @@ impl Tree {
 
     /// Where a path of the tree really is.
     fn find(&self, path: &Path) -> Option<Source> {
-        if fs::symlink_metadata(path).is_ok() && path.exists() {
+        // What cannot even be looked at is there: reading it tells why.
+        if path.try_exists().unwrap_or(true) {
             return Some(Source::Disk(path.to_owned()));
         }
         let inside = plain(path);
