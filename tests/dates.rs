@@ -1,6 +1,8 @@
 //! Dates in lines, as tables: each default template, each directive, borders, what is learned, what
 //! is assumed, zones. `tests/dates_against_fail2ban.rs` compares the same with the real thing.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
+
 use proptest::prelude::*;
 use sentryban::date::{DateDetector, DateError, parse_zone};
 use sentryban::time::{Civil, Timestamp, Zone};
