@@ -16,6 +16,9 @@ pub(crate) const ISO: &str =
     r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d(?:T|  ?)%H:%M:%S(?:[.,]%f)?(?:\s*%z)?";
 /// Syslog and asctime: optional day, fraction and year behind the time.
 pub(crate) const SYSLOG: &str = r"(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?";
+/// Web servers, with or without zone: `31/Oct/2006:09:22:55 -0000`; name servers:
+/// `26-Jul-2007 15:20:52.252`.
+pub(crate) const WEB: &str = r"%d(?P<_sep>[-/])%b(?P=_sep)%ExY[ :]?%H:%M:%S(?:\.%f)?(?: %z)?";
 
 const DEFAULTS: [&str; 17] = [
     ISO,
@@ -24,8 +27,7 @@ const DEFAULTS: [&str; 17] = [
     r"(?:%a )?%b %d %ExY %k:%M:%S(?:\.%f)?",
     // 23/01/2005 21:59:59, 17-07-08 17:23:25
     r"%d(?P<_sep>[-/])%m(?P=_sep)(?:%ExY|%Exy) %k:%M:%S",
-    // Web servers, with or without zone: 31/Oct/2006:09:22:55 -0000; name servers: 26-Jul-2007 15:20:52.252
-    r"%d(?P<_sep>[-/])%b(?P=_sep)%ExY[ :]?%H:%M:%S(?:\.%f)?(?: %z)?",
+    WEB,
     // 05/20/2008:01:57:39
     r"%m/%d/%ExY:%H:%M:%S",
     // 01-27-2012 16:22:44.252; behind the one with the day first, so that it loses where both fit

@@ -20,8 +20,8 @@ use super::DateError;
 use super::defaults::{Defaults, defaults};
 use super::directive::Decades;
 use super::matcher::{Scratch, is_word};
-use super::read::{Read, Reader, epoch, tai64n};
-use super::template::{DateTemplate, LINE_BEGIN, Reading, date_tags, keyword, unbound};
+use super::recall::{Memory, Recall};
+use super::template::{DateTemplate, LINE_BEGIN, date_tags, keyword, unbound};
 use crate::time::{Timestamp, Zone};
 
 /// Seconds after which a template that was not used gives way to one that is.
@@ -39,9 +39,9 @@ pub struct DateMatch {
     pub cut: Range<usize>,
     /// Which template matched: its number in the order in which the templates were given.
     pub template: usize,
-    span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// The end of the part of the line that was searched.
-    until: usize,
+    pub(crate) until: usize,
 }
 
 /// What a report tells of a template.
@@ -101,27 +101,6 @@ struct Place {
     after: Option<char>,
 }
 
-/// The head of the last line that the matcher read for `find_again`, and what it found there.
-#[derive(Clone, Debug, Default)]
-struct Memory {
-    template: usize,
-    /// Position of `bytes` in the line.
-    from: usize,
-    bytes: Vec<u8>,
-    found: Option<DateMatch>,
-}
-
-/// The last stamp that was read.
-#[derive(Clone, Debug, Default)]
-struct Recall {
-    scratch: Scratch,
-    template: usize,
-    text: String,
-    read: Option<Read>,
-    now_seconds: i64,
-    known: bool,
-}
-
 /// Finds the dates of one log's lines, and learns from them.
 #[derive(Clone, Debug)]
 pub struct DateDetector {
@@ -130,8 +109,6 @@ pub struct DateDetector {
     last: Option<usize>,
     first_unused: usize,
     place: Place,
-    default_zone: Option<Zone>,
-    local: Zone,
     scratch: Scratch,
     memory: Memory,
     recall: RefCell<Recall>,
@@ -159,8 +136,6 @@ impl DateDetector {
                 last: None,
                 after: None,
             },
-            default_zone: None,
-            local: Zone::Local,
             scratch: Scratch::default(),
             memory: Memory::default(),
             recall: RefCell::default(),
@@ -229,14 +204,12 @@ impl DateDetector {
 
     /// Sets the zone of stamps that name none (`logtimezone`); [`None`] for the machine's.
     pub fn set_default_zone(&mut self, zone: Option<Zone>) {
-        self.default_zone = zone;
-        self.recall = RefCell::default();
+        self.recall.get_mut().set_default_zone(zone);
     }
 
     /// Sets the machine's zone. It is [`Zone::Local`] unless set: tests set it.
     pub fn set_local_zone(&mut self, zone: Zone) {
-        self.local = zone;
-        self.recall = RefCell::default();
+        self.recall.get_mut().set_local_zone(zone);
     }
 
     /// Finds the date of a line and learns from it; `None` if no template matches.
@@ -269,49 +242,8 @@ impl DateDetector {
     /// Reads the date that was found in `line`; `None` for a date that no calendar has.
     pub fn time(&self, line: &str, found: &DateMatch, now: Timestamp) -> Option<Timestamp> {
         let template = &self.ranks.iter().find(|rank| rank.id == found.template)?.template;
-        let text = line.get(found.span.clone())?;
         let Ok(mut recall) = self.recall.try_borrow_mut() else { return None };
-        let known = recall.known
-            && recall.template == found.template
-            && recall.text == text
-            && recall.read.is_none_or(|read| !read.assumed || recall.now_seconds == now.secs());
-        if known {
-            return recall.read.map(|read| read.at);
-        }
-        let read = self.read(&mut recall.scratch, template, line, found, now);
-        // A failure may depend on the present as well (29 February of no year), so only successes
-        // are kept; and only where the text alone tells what the groups are.
-        recall.known = read.is_some() && template.program.plain();
-        recall.template = found.template;
-        recall.text.clear();
-        recall.text.push_str(text);
-        recall.read = read;
-        recall.now_seconds = now.secs();
-        read.map(|read| read.at)
-    }
-
-    fn read(
-        &self,
-        scratch: &mut Scratch,
-        template: &DateTemplate,
-        line: &str,
-        found: &DateMatch,
-        now: Timestamp,
-    ) -> Option<Read> {
-        let part = found.span.start..found.until;
-        if !template.program.search(scratch, line, part) {
-            return None;
-        }
-        let group = |number| scratch.group(number).and_then(|range| line.get(range));
-        let plain = |at| Some(Read { at, assumed: false });
-        match &template.reading {
-            Reading::Fields(fields) => {
-                let reader = Reader { now, default_zone: self.default_zone, local: self.local };
-                reader.civil(fields, group)
-            }
-            Reading::Epoch { group: number, long } => epoch(group(*number)?, *long).and_then(plain),
-            Reading::Tai => tai64n(group(1)?).and_then(plain),
-        }
+        recall.time(template, line, found, now)
     }
 
     /// The quick way for the next line of a log: the date, if the template that won last certainly
@@ -385,6 +317,14 @@ impl DateDetector {
         let text = std::str::from_utf8(head).ok()?;
         let part = self.same_place(text)?;
         let rank = self.ranks.get(number)?;
+        // The border before the date is certain where no word goes on.
+        if let Some(shape) = rank.template.shape
+            && shape.fills(head.get(part.clone())?)
+            && !head.get(..distance)?.last().is_some_and(|byte| is_word(char::from(*byte)))
+        {
+            let (cut, span) = (part.clone(), part);
+            return Some(DateMatch { cut, span, template: rank.id, until: end });
+        }
         let known = self.memory.recall(rank.id, head).filter(|found| found.span == part);
         if known.is_some() {
             return known;
@@ -541,27 +481,6 @@ impl DateDetector {
             self.first_unused += 1;
         }
         place
-    }
-}
-
-impl Memory {
-    fn recall(&self, template: usize, line: &[u8]) -> Option<DateMatch> {
-        let found = self.found.as_ref().filter(|_| self.template == template)?;
-        let bytes = line.get(self.from..self.from + self.bytes.len())?;
-        (bytes == self.bytes).then(|| found.clone())
-    }
-
-    /// Keeps what was found, unless the bytes that decided it are not all there.
-    fn keep(&mut self, template: usize, from: usize, bytes: Option<&[u8]>, found: &DateMatch) {
-        let Some(bytes) = bytes else {
-            self.found = None;
-            return;
-        };
-        self.template = template;
-        self.from = from;
-        self.bytes.clear();
-        self.bytes.extend_from_slice(bytes);
-        self.found = Some(found.clone());
     }
 }
 

@@ -15,12 +15,14 @@
 //! language is described in sentryban-filter(5).
 
 mod boundary;
+mod calendar;
 mod defaults;
 mod detector;
 mod directive;
 mod matcher;
 mod quick;
 mod read;
+mod recall;
 mod template;
 mod zone;
 

@@ -1,14 +1,16 @@
 //! The commonest stamps, known by their bytes.
 //!
-//! A [`Shape`] answers for one template bound to the beginning of the line. It says where the date
-//! stands only where it is certain that the template's expression matches just there; whatever is
+//! A [`Shape`] answers for one template: bound to the beginning of the line, or at the place where
+//! the template matched last. It says where the date stands only where it is certain that the template's expression matches just there; whatever is
 //! unusual (a fraction of seven digits, two blanks, a letter beyond ASCII) is left to the matcher.
 
 use std::ops::Range;
 
-use super::defaults::{ISO, SYSLOG};
+use super::defaults::{ISO, SYSLOG, WEB};
 use super::directive::Decades;
+use super::read::Found;
 use super::template::LINE_BEGIN;
+use super::zone::minutes_east;
 
 /// The same as the default one, as filters write it that want the date to be the first thing.
 const ISO_IN_FILTERS: &str = r"%ExY(?P<_sep>[-/.])%m(?P=_sep)%d[T ]%H:%M:%S(?:[.,]%f)?(?:\s*%z)?";
@@ -20,6 +22,8 @@ pub(crate) enum Shape {
     Syslog(Decades),
     /// `2005-01-23T21:59:59.981+02:00` and its kin.
     Iso(Decades),
+    /// `23/Jan/2005:21:59:59 +0100`.
+    Web(Decades),
     /// `1106513999.981`.
     Epoch,
 }
@@ -27,10 +31,36 @@ pub(crate) enum Shape {
 impl Shape {
     /// The shape of a pattern's stamps, if it has one.
     pub(crate) fn of(pattern: &str, decades: Decades) -> Option<Shape> {
-        match pattern.strip_prefix(LINE_BEGIN)? {
+        match pattern.strip_prefix(LINE_BEGIN).unwrap_or(pattern) {
             SYSLOG => Some(Shape::Syslog(decades)),
             ISO | ISO_IN_FILTERS => Some(Shape::Iso(decades)),
+            WEB => Some(Shape::Web(decades)),
             _ => None,
+        }
+    }
+
+    /// Whether these bytes, with nothing behind them, are certainly one date.
+    pub(crate) fn fills(self, part: &[u8]) -> bool {
+        self.length(part) == Some(part.len())
+    }
+
+    /// The fields of a date of which [`Shape::find`] or [`Shape::fills`] was certain. An epoch has
+    /// none.
+    pub(crate) fn fields(self, date: &[u8]) -> Option<Found> {
+        match self {
+            Shape::Syslog(_) => syslog_fields(date),
+            Shape::Iso(_) => iso_fields(date),
+            Shape::Web(_) => web_fields(date),
+            Shape::Epoch => None,
+        }
+    }
+
+    fn length(self, text: &[u8]) -> Option<usize> {
+        match self {
+            Shape::Syslog(decades) => syslog(text, decades),
+            Shape::Iso(decades) => iso(text, decades),
+            Shape::Web(decades) => web(text, decades),
+            Shape::Epoch => epoch(text),
         }
     }
 
@@ -41,11 +71,7 @@ impl Shape {
         // At most two characters that belong to no word may stand before the date.
         let start = line.iter().take(3).position(|byte| !is_blank_or_mark(*byte))?;
         let rest = line.get(start..)?;
-        let length = match self {
-            Shape::Syslog(decades) => syslog(rest, decades),
-            Shape::Iso(decades) => iso(rest, decades),
-            Shape::Epoch => epoch(rest),
-        }?;
+        let length = self.length(rest)?;
         Some(start..start + length)
     }
 }
@@ -107,6 +133,46 @@ fn syslog(line: &[u8], decades: Decades) -> Option<usize> {
     }
 }
 
+/// Two digits, the first of which may be blank.
+fn value(tens: u8, ones: u8) -> Option<i64> {
+    let tens = if tens == b' ' { b'0' } else { tens };
+    two_digits(tens, ones).map(i64::from)
+}
+
+fn year_value([a, b, c, d]: [u8; 4]) -> Option<i64> {
+    Some(value(a, b)? * 100 + value(c, d)?)
+}
+
+fn clock_fields(clock: &[u8; 8]) -> Option<Found> {
+    let &[h, hh, _, m, mm, _, s, ss] = clock;
+    Some(Found {
+        hour: value(h, hh)?,
+        minute: value(m, mm)?,
+        second: value(s, ss)?,
+        ..Found::default()
+    })
+}
+
+fn month_value(name: &[u8; 4]) -> Option<i64> {
+    let lower = lower_name(name);
+    i64::try_from(MONTH_NAMES.iter().position(|name| *name == lower)? + 1).ok()
+}
+
+fn syslog_fields(date: &[u8]) -> Option<Found> {
+    let (name, rest) = date.split_first_chunk::<4>()?;
+    let stamp = if month_value(name).is_some() { date } else { rest };
+    let (month, rest) = stamp.split_first_chunk::<4>()?;
+    let (&[tens, ones, _], rest) = rest.split_first_chunk::<3>()?;
+    let (clock, year) = rest.split_first_chunk::<8>()?;
+    let year = match year {
+        [] => None,
+        &[_, a, b, c, d] => Some(year_value([a, b, c, d])?),
+        _ => return None,
+    };
+    let (month, day) = (month_value(month), value(tens, ones));
+    Some(Found { year, month, day, ..clock_fields(clock)? })
+}
+
 fn is_year(year: [u8; 4], decades: Decades) -> bool {
     let [a, b, c, d] = year;
     let decade = || Some(two_digits(a, b)? * 10 + digit(c)?);
@@ -143,10 +209,13 @@ const DAY_NAMES: [u32; 7] = [
 
 /// Whether these are a name of three letters, in whatever case, and a blank.
 fn is_name(text: &[u8; 4], names: &[u32]) -> bool {
+    names.contains(&lower_name(text))
+}
+
+fn lower_name(text: &[u8; 4]) -> u32 {
     let &[a, b, c, d] = text;
     // 0x20 is what lower case letters have more; no other byte becomes a letter by it.
-    let lower = u32::from_be_bytes([a | 0x20, b | 0x20, c | 0x20, d]);
-    names.contains(&lower)
+    u32::from_be_bytes([a | 0x20, b | 0x20, c | 0x20, d])
 }
 
 fn iso(line: &[u8], decades: Decades) -> Option<usize> {
@@ -166,6 +235,70 @@ fn iso(line: &[u8], decades: Decades) -> Option<usize> {
     let fraction = fraction_length(after, b".,", 1)?;
     let after = after.get(fraction..)?;
     Some(19 + fraction + zone_length(after)?)
+}
+
+fn iso_fields(date: &[u8]) -> Option<Found> {
+    let (stamp, after) = date.split_first_chunk::<19>()?;
+    let (&[a, b, c, d, _, m, mm, _, t, tt, _], clock) = stamp.split_first_chunk::<11>()?;
+    let clock = clock.first_chunk::<8>()?;
+    let fraction = fraction_length(after, b".,", 1)?;
+    Some(Found {
+        year: Some(year_value([a, b, c, d])?),
+        month: value(m, mm),
+        day: value(t, tt),
+        zone_minutes: zone_value(after.get(fraction..)?)?,
+        ..clock_fields(clock)?
+    })
+}
+
+/// What a zone says, blanks before it included; `Some(None)` where there is none.
+fn zone_value(text: &[u8]) -> Option<Option<i32>> {
+    let text = text.trim_ascii_start();
+    if text.is_empty() {
+        return Some(None);
+    }
+    minutes_east(std::str::from_utf8(text).ok()?).map(Some)
+}
+
+/// Only as most web servers write it: day, name of the month and year between two equal marks, a
+/// colon or blank, the time, and a zone of four digits or none.
+fn web(line: &[u8], decades: Decades) -> Option<usize> {
+    let (stamp, after) = line.split_first_chunk::<20>()?;
+    let (&[t, tt, mark, a, b, c, other_mark, y, yy, yyy, yyyy, between], clock) =
+        stamp.split_first_chunk::<12>()?;
+    let fits = t.is_ascii_digit()
+        && is_day(t, tt)
+        && matches!(mark, b'-' | b'/')
+        && mark == other_mark
+        && is_name(&[a, b, c, b' '], &MONTH_NAMES)
+        && is_year([y, yy, yyy, yyyy], decades)
+        && matches!(between, b':' | b' ')
+        && is_clock(clock, 23);
+    if !fits {
+        return None;
+    }
+    match after {
+        [] => Some(20),
+        [b' ', b'+' | b'-', a, b, c, d, next @ ..]
+            if matches!(a, b'0' | b'1') && [b, c, d].iter().all(|byte| byte.is_ascii_digit()) =>
+        {
+            ends_word(next.first()).then_some(26)
+        }
+        [b']' | b'[' | b':' | b')' | b'"', ..] => Some(20),
+        _ => None,
+    }
+}
+
+fn web_fields(date: &[u8]) -> Option<Found> {
+    let (stamp, zone) = date.split_first_chunk::<20>()?;
+    let (&[t, tt, _, a, b, c, _, y, yy, yyy, yyyy, _], clock) = stamp.split_first_chunk::<12>()?;
+    Some(Found {
+        year: Some(year_value([y, yy, yyy, yyyy])?),
+        month: month_value(&[a, b, c, b' ']),
+        day: value(t, tt),
+        zone_minutes: zone_value(zone)?,
+        ..clock_fields(clock.first_chunk::<8>()?)?
+    })
 }
 
 /// The length of a point and `least` to 6 digits; 0 if there is no fraction, `None` if it is not

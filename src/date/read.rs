@@ -5,6 +5,7 @@
 //! without zone is read in the configured zone, else in the machine's. Fractions of a second
 //! count for epoch stamps only.
 
+use super::calendar::Calendar;
 use super::directive::{DAYS, MONTHS};
 use super::matcher::digit_value;
 use super::zone::minutes_east;
@@ -67,13 +68,13 @@ impl Field {
 }
 
 /// The present and the zones by which a stamp is read.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader {
+#[derive(Debug)]
+pub(crate) struct Reader<'c> {
     pub(crate) now: Timestamp,
     /// Zone of stamps that name none, if one was configured.
     pub(crate) default_zone: Option<Zone>,
-    /// The machine's zone.
-    pub(crate) local: Zone,
+    /// In the machine's zone.
+    pub(crate) calendar: &'c mut Calendar,
 }
 
 /// A moment read from a stamp.
@@ -85,22 +86,22 @@ pub(crate) struct Read {
 }
 
 /// The fields as found. A later group overrules an earlier one.
-#[derive(Default)]
-struct Found {
-    year: Option<i64>,
-    month: Option<i64>,
-    day: Option<i64>,
-    hour: i64,
-    minute: i64,
-    second: i64,
-    weekday: Option<i64>,
-    year_day: Option<i64>,
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) year: Option<i64>,
+    pub(crate) month: Option<i64>,
+    pub(crate) day: Option<i64>,
+    pub(crate) hour: i64,
+    pub(crate) minute: i64,
+    pub(crate) second: i64,
+    pub(crate) weekday: Option<i64>,
+    pub(crate) year_day: Option<i64>,
     /// Week of the year, and whether weeks begin on Monday.
-    week: Option<(i64, bool)>,
-    zone_minutes: Option<i32>,
+    pub(crate) week: Option<(i64, bool)>,
+    pub(crate) zone_minutes: Option<i32>,
 }
 
-impl Reader {
+impl Reader<'_> {
     /// Reads civil fields; `None` for a date that no calendar has.
     pub(crate) fn civil<'l>(
         self,
@@ -116,10 +117,13 @@ impl Reader {
         self.resolve(found)
     }
 
-    fn resolve(self, mut found: Found) -> Option<Read> {
-        let now = self.local.civil(self.now)?;
+    /// Completes the fields, and finds the moment.
+    pub(crate) fn resolve(self, mut found: Found) -> Option<Read> {
         let assume_year = found.year.is_none();
-        let mut year = found.year.unwrap_or(i64::from(now.year));
+        let mut year = match found.year {
+            Some(year) => year,
+            None => i64::from(self.calendar.civil(self.now)?.year),
+        };
         if found.month.is_none() || found.day.is_none() {
             if let (None, Some(week), Some(weekday)) = (found.year_day, found.week, found.weekday) {
                 found.year_day = Some(day_of_week(year, week, weekday)?);
@@ -133,6 +137,7 @@ impl Reader {
         }
         let assume_today = found.month.is_none() && found.day.is_none();
         let (month, day) = if assume_today {
+            let now = self.calendar.civil(self.now)?;
             (i64::from(now.month), i64::from(now.day))
         } else {
             (found.month?, found.day?)
@@ -155,23 +160,30 @@ impl Reader {
         seconds -= east.unwrap_or(0);
 
         // The present is compared as the clock on the wall shows it, stamps with zones as UTC.
-        let now_seconds = now.seconds_as_utc()?;
-        if assume_today && seconds > now_seconds {
-            seconds -= DAY_SECONDS;
-        }
-        let mut date = Civil::from_utc_seconds(seconds)?;
-        checked_year(i64::from(date.year))?;
-        if assume_year && seconds > now_seconds + DAY_SECONDS {
-            date = Civil {
-                year: checked_year(year - 1)?,
-                month: written.month,
-                day: written.day,
-                ..date
-            };
+        let mut date = written;
+        if assume_year || assume_today {
+            let now = self.calendar.civil(self.now)?.seconds_as_utc()?;
+            if assume_today && seconds > now {
+                seconds -= DAY_SECONDS;
+            }
+            date = Civil::from_utc_seconds(seconds)?;
+            checked_year(i64::from(date.year))?;
+            if assume_year && seconds > now + DAY_SECONDS {
+                date = Civil {
+                    year: checked_year(year - 1)?,
+                    month: written.month,
+                    day: written.day,
+                    ..date
+                };
+                seconds = date.seconds_as_utc()?;
+            }
+        } else if !(2..9999).contains(&written.year) {
+            // A zone may carry the first and the last hours over the edge of the calendar.
+            checked_year(i64::from(Civil::from_utc_seconds(seconds)?.year))?;
         }
         let at = match east {
-            Some(_) => Timestamp::from_secs(date.seconds_as_utc()?),
-            None => self.local.timestamp(date)?,
+            Some(_) => Timestamp::from_secs(seconds),
+            None => self.calendar.timestamp(date)?,
         };
         Some(Read { at, assumed: assume_year || assume_today })
     }

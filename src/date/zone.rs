@@ -33,23 +33,22 @@ fn offset_minutes(text: &str) -> Option<i32> {
         '-' => -1,
         _ => return None,
     };
-    let digits = chars.as_str();
-    let mut values = Vec::with_capacity(4);
-    for (i, c) in digits.chars().enumerate() {
+    let mut minutes = 0;
+    let mut count = 0;
+    for (i, c) in chars.enumerate() {
         match super::matcher::digit_value(c) {
             // The tens of the hour are an ASCII 0 or 1.
-            Some(value) if i > 0 || matches!(c, '0' | '1') => {
-                values.push(i32::try_from(value).ok()?)
+            Some(_) if i == 0 && !matches!(c, '0' | '1') => return None,
+            Some(value) => {
+                let weight = *[600, 60, 10, 1].get(count)?;
+                minutes += i32::try_from(value).ok()? * weight;
+                count += 1;
             }
             None if i == 2 && c == ':' => {}
-            _ => return None,
+            None => return None,
         }
     }
-    match values.as_slice() {
-        [a, b] if !digits.ends_with(':') => Some(sign * (a * 10 + b) * 60),
-        [a, b, c, d] => Some(sign * ((a * 10 + b) * 60 + c * 10 + d)),
-        _ => None,
-    }
+    (count == 4 || count == 2 && !text.ends_with(':')).then_some(sign * minutes)
 }
 
 fn abbreviation(name: &str) -> Option<i32> {

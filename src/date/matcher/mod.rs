@@ -10,9 +10,11 @@
 //! bytes at borders of characters. Read `parse.rs` for what is understood, `run.rs` for the rest.
 
 mod class;
+mod outlook;
 mod parse;
 mod program;
 mod run;
+mod tree;
 
 pub(super) use class::{digit_value, is_word};
 pub use parse::PatternError;

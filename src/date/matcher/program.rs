@@ -1,5 +1,4 @@
-//! Turns the tree of an expression into a flat list of steps, and reads off it what lets a search
-//! skip hopeless places.
+//! Turns the tree of an expression into a flat list of steps.
 //!
 //! Repeats of a single character become one step; other counted repeats are written out, so a
 //! program has a size limit.
@@ -7,8 +6,10 @@
 use std::ops::Range;
 
 use super::class::Set;
-use super::parse::{At, Greed, Node, Parsed, PatternError, parse};
+use super::outlook::{Required, begins_at_start, begins_at_word, first_bytes, is_plain, required};
+use super::parse::{Parsed, PatternError, parse};
 use super::run::Scratch;
+use super::tree::{At, Greed, Node};
 
 /// Most steps of a program: a pattern beyond it repeats something long very often.
 const LARGEST: usize = 20_000;
@@ -83,8 +84,10 @@ pub struct Pattern {
     pub(super) anchored: bool,
     /// Bytes with which a match can begin; `None` if it may be empty.
     pub(super) first: Option<Box<[bool; 256]>>,
-    /// A byte without which there is no match.
-    pub(super) required: Option<u8>,
+    /// Something without which there is no match.
+    pub(super) required: Option<Required>,
+    /// Begins with the look-ahead that wants a border of a word.
+    pub(super) word_start: bool,
     plain: bool,
 }
 
@@ -111,7 +114,8 @@ impl Pattern {
         Ok(Pattern {
             anchored: begins_at_start(&tree),
             first: (!empty).then_some(first),
-            required: required_byte(&tree),
+            required: required(&tree),
+            word_start: begins_at_word(&tree),
             plain: is_plain(&tree, true),
             steps: writer.steps,
             registers: writer.registers,
@@ -301,7 +305,7 @@ fn choice(inside: usize, exit: usize, greed: Greed) -> Step {
     }
 }
 
-fn single(node: &Node) -> Option<One> {
+pub(super) fn single(node: &Node) -> Option<One> {
     match node {
         Node::Char { c, ignore_case: false } => Some(One::Char(*c)),
         Node::Char { c, ignore_case: true } => {
@@ -314,117 +318,5 @@ fn single(node: &Node) -> Option<One> {
         Node::Any { newline: false } => Some(One::NotNewline),
         Node::Group { number: None, inner } => single(inner),
         _ => None,
-    }
-}
-
-/// Whether every match of the node begins at the beginning of the text.
-fn begins_at_start(node: &Node) -> bool {
-    match node {
-        Node::At { at: At::Start, .. } => true,
-        Node::Concat(items) => {
-            for item in items {
-                if begins_at_start(item) {
-                    return true;
-                }
-                if !matches!(item, Node::At { .. } | Node::Look { .. } | Node::Empty) {
-                    return false;
-                }
-            }
-            false
-        }
-        Node::Either(branches) => branches.iter().all(begins_at_start),
-        Node::Group { inner, .. } | Node::Atomic(inner) => begins_at_start(inner),
-        Node::Repeat { inner, least, .. } => *least > 0 && begins_at_start(inner),
-        _ => false,
-    }
-}
-
-/// Collects the bytes with which the node can begin; `true` if it may take nothing.
-fn first_bytes(node: &Node, bytes: &mut [bool; 256]) -> bool {
-    let mut allow = |one: &One| {
-        for (byte, allowed) in bytes.iter_mut().enumerate() {
-            let Ok(byte) = u8::try_from(byte) else { continue };
-            *allowed |= match one {
-                _ if byte.is_ascii() => one.is(char::from(byte)),
-                One::Char(c) => !c.is_ascii(),
-                One::Set(set) => set.may_hold_beyond_ascii(),
-                One::Folded(_) | One::NotNewline | One::Anything => true,
-            };
-        }
-    };
-    if let Some(one) = single(node) {
-        allow(&one);
-        return false;
-    }
-    match node {
-        Node::Char { .. } | Node::Set(_) | Node::Any { .. } => false,
-        Node::Empty | Node::At { .. } | Node::Look { .. } => true,
-        Node::Group { inner, .. } | Node::Atomic(inner) => first_bytes(inner, bytes),
-        Node::Concat(items) => items.iter().all(|item| first_bytes(item, bytes)),
-        // Every branch must be looked at, so no lazy `any`.
-        Node::Either(branches) => {
-            branches.iter().fold(false, |empty, branch| first_bytes(branch, bytes) || empty)
-        }
-        Node::Repeat { inner, least, .. } => first_bytes(inner, bytes) || *least == 0,
-        Node::Same { .. } => {
-            allow(&One::Anything);
-            true
-        }
-        Node::If { yes, no, .. } => {
-            let empty = first_bytes(yes, bytes);
-            first_bytes(no, bytes) || empty
-        }
-    }
-}
-
-/// A byte that every match holds; one that is rare in log lines, if there is a choice.
-fn required_byte(node: &Node) -> Option<u8> {
-    let rarity = |byte: &u8| match byte {
-        b' ' => 0,
-        _ if byte.is_ascii_alphanumeric() => 1,
-        _ => 2,
-    };
-    match node {
-        Node::Char { c, ignore_case } if c.is_ascii() => {
-            (!*ignore_case || !c.is_ascii_alphabetic()).then_some(*c as u8)
-        }
-        Node::Group { inner, .. } | Node::Atomic(inner) => required_byte(inner),
-        Node::Repeat { inner, least, .. } if *least > 0 => required_byte(inner),
-        Node::Concat(items) => items.iter().filter_map(required_byte).max_by_key(rarity),
-        _ => None,
-    }
-}
-
-/// See [`Pattern::plain`]. `edge` is set where nothing takes a character on one side.
-fn is_plain(node: &Node, edge: bool) -> bool {
-    match node {
-        Node::At { .. } => edge,
-        Node::Look { inner, .. } => edge && !captures(inner),
-        Node::Same { .. } => true,
-        Node::If { .. } => false,
-        Node::Empty | Node::Char { .. } | Node::Set(_) | Node::Any { .. } => true,
-        Node::Group { inner, .. } | Node::Atomic(inner) => is_plain(inner, false),
-        Node::Repeat { inner, .. } => is_plain(inner, false),
-        Node::Either(branches) => branches.iter().all(|branch| is_plain(branch, false)),
-        Node::Concat(items) => {
-            let takes = |item: &Node| !matches!(item, Node::At { .. } | Node::Look { .. });
-            let first = items.iter().position(takes).unwrap_or(items.len());
-            let last = items.iter().rposition(takes).unwrap_or(0);
-            items
-                .iter()
-                .enumerate()
-                .all(|(i, item)| is_plain(item, edge && (i < first || i > last)))
-        }
-    }
-}
-
-fn captures(node: &Node) -> bool {
-    match node {
-        Node::Group { number: Some(_), .. } => true,
-        Node::Group { inner, .. } | Node::Atomic(inner) => captures(inner),
-        Node::Repeat { inner, .. } | Node::Look { inner, .. } => captures(inner),
-        Node::Concat(items) | Node::Either(items) => items.iter().any(captures),
-        Node::If { yes, no, .. } => captures(yes) || captures(no),
-        _ => false,
     }
 }

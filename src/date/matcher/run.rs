@@ -7,8 +7,8 @@
 use std::ops::Range;
 
 use super::class::{fold, is_word};
-use super::parse::{At, Greed};
 use super::program::{One, Pattern, Step};
+use super::tree::{At, Greed};
 
 /// Steps that a search may take, whatever it searches.
 pub const STEPS_PER_SEARCH: u64 = 20_000;
@@ -84,12 +84,17 @@ impl Scratch {
         self.left = STEPS_PER_SEARCH + STEPS_PER_BYTE * (end - from) as u64;
         self.seen = from;
         if pattern.anchored {
-            let found = from == 0 && self.match_at(pattern, bytes, 0);
+            let hopeless = match (&pattern.first, bytes.first()) {
+                (Some(first), Some(byte)) => !first[usize::from(*byte)],
+                (Some(_), None) => true,
+                (None, _) => false,
+            };
+            let found = from == 0 && !hopeless && self.match_at(pattern, bytes, 0);
             self.overruns += u64::from(self.exhausted);
             return found;
         }
-        if let Some(byte) = pattern.required
-            && memchr::memchr(byte, bytes.get(from..).unwrap_or_default()).is_none()
+        if let Some(required) = &pattern.required
+            && !required.stands_in(bytes.get(from..).unwrap_or_default())
         {
             return false;
         }
@@ -103,8 +108,10 @@ impl Scratch {
                 };
                 at += skip;
             }
-            // A byte within a character can only be allowed where the character's first byte was.
-            if is_border(bytes, at) && self.match_at(pattern, bytes, at) {
+            let within_word = pattern.word_start
+                && is_word_byte(bytes.get(at))
+                && is_word_byte(at.checked_sub(1).and_then(|before| bytes.get(before)));
+            if !within_word && is_border(bytes, at) && self.match_at(pattern, bytes, at) {
                 return true;
             }
             if self.exhausted {
@@ -356,6 +363,10 @@ impl One {
             One::Anything => true,
         }
     }
+}
+
+fn is_word_byte(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 /// Whether a character begins at `at`, or the text ends there.
