@@ -18,13 +18,13 @@ use std::sync::Arc;
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Sessions},
+    filter::{Fields, Filter, Hit, Memory, Sessions},
     time::Timestamp,
 };
 
 pub use crate::record::CutLine;
-pub use block::Tally;
-use gate::Gate;
+pub use block::{Tally, Wants};
+use gate::{Candidates, Gate};
 
 /// How a scanner is used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -81,10 +81,14 @@ pub struct Scan {
 /// Reads one log through one filter.
 #[derive(Debug)]
 pub struct Scanner {
-    filter: Filter,
+    filter: Arc<Filter>,
     dates: DateDetector,
     options: ScanOptions,
-    gate: Gate,
+    gate: Arc<Gate>,
+    /// Every match is a failure, whatever else stands in the log.
+    is_plain: bool,
+    candidates: Candidates,
+    memory: Memory,
     sessions: Sessions,
     /// The last `maxlines` lines that no failure has taken.
     buffer: Vec<CutLine>,
@@ -125,13 +129,16 @@ impl Parts<'_> {
 impl Scanner {
     /// A scanner for one log.
     pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
-        let gate = Gate::new(&filter);
+        let gate = Arc::new(Gate::new(&filter));
         let hits = filter.failregex.iter().map(|_| Hit::default()).collect();
         Scanner {
-            filter,
+            is_plain: block::is_plain(&filter),
+            filter: Arc::new(filter),
             dates,
             options,
             gate,
+            candidates: Candidates::default(),
+            memory: Memory::default(),
             sessions: Sessions::default(),
             buffer: Vec::new(),
             last_date: None,

@@ -334,7 +334,7 @@ fn runs_of_missed_lines_need_no_text_once_enough_are_kept() {
         texts += 1;
     }
     assert_eq!(texts, 21, "one more than is printed, as a line may be taken back");
-    report.add_missed(1_000_000);
+    report.add_missed(1_000_000, 0);
     assert_eq!(report.tested(), 1_000_021);
     let printed = text(&report, None);
     assert!(printed.contains("Lines: 1000021 lines, 0 ignored, 0 matched, 1000021 missed"));

@@ -26,6 +26,7 @@ use std::{fmt, sync::Arc};
 
 pub use fields::{Field, Fields};
 pub use lint::Lint;
+pub use machine::{Memory, Outcome};
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
 pub use session::{Draft, Sessions};
 pub use spec::{FilterSpec, UseDns};
@@ -206,7 +207,8 @@ impl Expression {
         Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples })
     }
 
-    fn names_offender(&self) -> bool {
+    /// True if it has a group that can say who failed, or to which session that belongs.
+    pub fn names_offender(&self) -> bool {
         tag::ID_GROUPS.iter().any(|name| self.pattern.group(name).is_some())
     }
 

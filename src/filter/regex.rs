@@ -10,7 +10,7 @@ use std::{ops::Range, sync::Arc, sync::OnceLock};
 use super::{
     emit::{self, Dialect},
     literal::{self, Required},
-    machine::{Machine, Memory, Outcome},
+    machine::{Bytes, Machine, Memory, Outcome},
     spec::UseDns,
     syntax::{self, Expression, SyntaxError},
     tag,
@@ -147,6 +147,24 @@ impl Pattern {
     /// Text of which every matching line holds at least one.
     pub fn required(&self) -> Option<&Required> {
         self.required.as_ref()
+    }
+
+    /// The ASCII bytes with which a text must begin that matches; `None` if the match may begin
+    /// later, or with anything.
+    pub fn first_bytes(&self) -> Option<Bytes> {
+        self.machine.as_ref()?.first_bytes()
+    }
+
+    /// Looks for the pattern in ASCII text by the quick machine alone. The groups of a hit are in
+    /// `memory`, by [`Pattern::range`].
+    pub fn search_ascii(&self, text: &[u8], memory: &mut Memory) -> Outcome {
+        self.machine.as_ref().map_or(Outcome::Unknown, |machine| machine.search(text, memory))
+    }
+
+    /// Where the group at position `group` of [`Pattern::names`] lies after
+    /// [`Pattern::search_ascii`].
+    pub fn range(&self, group: usize, memory: &Memory) -> Option<Range<usize>> {
+        memory.group(*self.indices.get(group)?)
     }
 
     /// The tree of the expression.

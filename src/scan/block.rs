@@ -9,13 +9,17 @@
 //! One trap: an expression sees the line *without* its date, so the required text may stand across
 //! the gap. Where anything stands before the date, the seam is searched as well.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use aho_corasick::{AhoCorasick, MatchKind};
 use memchr::{memchr, memmem};
 
 use super::{Parts, Scan, Scanner};
-use crate::{date::DateMatch, filter::Filter, time::Timestamp};
+use crate::{
+    date::DateMatch,
+    filter::{Expression, Filter, Outcome, literal::Required, syntax::Node},
+    time::Timestamp,
+};
 
 /// Hears what became of each line of a block, in order.
 pub trait Tally {
@@ -25,15 +29,25 @@ pub trait Tally {
     /// A line cannot match any expression of the filter.
     fn passed(&mut self, number: u64, line: &[u8], scanner: &Scanner);
 
-    /// True while [`Tally::passed`] wants to see the lines; else it is counted by
-    /// [`Tally::passed_many`] only.
-    fn wants_passed(&self) -> bool;
+    /// What this tally wants to hear, asked before each line.
+    fn wants(&self) -> Wants;
 
-    /// So many more lines cannot match.
-    fn passed_many(&mut self, count: u64);
+    /// So many more lines did not match, of which so many passed prefregex.
+    fn passed_many(&mut self, lines: u64, prefixed: u64);
 
-    /// An empty line, or one that begins with `#`: skipped, but counted in the numbers.
-    fn skipped(&mut self) {}
+    /// A line matched just this failregex, and counts; only where [`Wants::Counts`].
+    fn counted(&mut self, regex: usize, prefixed: bool);
+}
+
+/// How much a [`Tally`] wants to hear.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wants {
+    /// Every line, with all that is to be told of it.
+    Lines,
+    /// What failed, with all that is to be told; lines that did not match are of no interest.
+    Failures,
+    /// How many lines matched which failregex, and no more.
+    Counts,
 }
 
 /// The text of which every interesting line holds some.
@@ -44,46 +58,61 @@ pub enum BlockGate {
     /// One text.
     One(Box<memmem::Finder<'static>>),
     /// Several.
-    Many(AhoCorasick),
+    Many {
+        /// Finds the leftmost of them.
+        automaton: AhoCorasick,
+        /// Length of the longest.
+        longest: usize,
+    },
 }
 
 impl BlockGate {
-    /// The gate of `filter`; a multi-line buffer needs every line.
-    pub fn new(filter: &Filter) -> (BlockGate, usize) {
+    /// The gate of `filter`. `failures_only`: nobody asks how many lines passed prefregex or were
+    /// ignored before that, so only what can become a failure has to get through.
+    pub fn new(filter: &Filter, failures_only: bool) -> BlockGate {
+        // A buffer of several lines needs every line.
         if filter.maxlines > 1 {
-            return (BlockGate::Open, 0);
+            return BlockGate::Open;
         }
-        // A report counts ignoreregexes that are asked before anything else.
-        if !filter.ignoreregex.is_empty() && filter.ignoreregex.len() + 2 < filter.failregex.len() {
-            return (BlockGate::Open, 0);
+        let (ignores, fails) = (filter.ignoreregex.len(), filter.failregex.len());
+        if !failures_only && ignores > 0 && ignores + 2 < fails {
+            return BlockGate::Open;
         }
-        let prefix = filter.prefregex.as_ref().and_then(|one| one.pattern.required());
-        let mut texts: Vec<Vec<u8>> = match prefix {
-            Some(required) => required.0.clone(),
-            None if filter.prefregex.is_some() => return (BlockGate::Open, 0),
-            None => {
-                let mut all = Vec::new();
-                for expression in &filter.failregex {
-                    match expression.pattern.required() {
-                        Some(required) => all.extend(required.0.iter().cloned()),
-                        None => return (BlockGate::Open, 0),
-                    }
-                }
-                all
+        let prefix = filter.prefregex.as_ref().map(|one| one.pattern.required());
+        let of_failures = || -> Option<Vec<Vec<u8>>> {
+            let mut all = Vec::new();
+            for expression in &filter.failregex {
+                all.extend(expression.pattern.required()?.0.iter().cloned());
             }
+            Some(all)
         };
+        let of_prefix = |required: Option<&Required>| required.map(|required| required.0.clone());
+        let texts = match prefix {
+            None => of_failures(),
+            Some(required) if failures_only => of_failures().or_else(|| of_prefix(required)),
+            Some(required) => of_prefix(required),
+        };
+        let Some(mut texts) = texts else { return BlockGate::Open };
         texts.sort();
         texts.dedup();
-        let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-        let gate = match texts.as_slice() {
+        match texts.as_slice() {
             [] => BlockGate::Open,
             [one] => BlockGate::One(Box::new(memmem::Finder::new(one).into_owned())),
             many => {
+                let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
                 let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(many);
-                built.map_or(BlockGate::Open, BlockGate::Many)
+                built.map_or(BlockGate::Open, |automaton| BlockGate::Many { automaton, longest })
             }
-        };
-        (gate, longest)
+        }
+    }
+
+    /// Length of its longest text.
+    fn longest(&self) -> usize {
+        match self {
+            BlockGate::Open => 0,
+            BlockGate::One(finder) => finder.needle().len(),
+            BlockGate::Many { longest, .. } => *longest,
+        }
     }
 
     /// Where the next required text begins, at or behind `from`.
@@ -92,10 +121,20 @@ impl BlockGate {
         let found = match self {
             BlockGate::Open => Some(0),
             BlockGate::One(finder) => finder.find(rest),
-            BlockGate::Many(automaton) => automaton.find(rest).map(|hit| hit.start()),
+            BlockGate::Many { automaton, .. } => automaton.find(rest).map(|hit| hit.start()),
         };
         found.map_or(usize::MAX, |at| from + at)
     }
+}
+
+/// What the quick way makes of a line.
+enum Quick {
+    /// It takes the long way to tell.
+    Unsure,
+    /// No failregex matches.
+    Missed { prefixed: bool },
+    /// Just this failregex, and it counts.
+    Matched { regex: usize, prefixed: bool },
 }
 
 impl Scanner {
@@ -108,9 +147,11 @@ impl Scanner {
         now: Timestamp,
         tally: &mut dyn Tally,
     ) -> u64 {
+        let gate = Arc::clone(&self.gate);
         let mut start = 0;
-        let mut next_hit = self.gate.block.find(block, 0);
-        let mut passed = 0;
+        let mut next_hit = 0;
+        let mut hit_gate = None;
+        let (mut passed, mut prefixed) = (0, 0);
         // The last line whose date was found but not yet read.
         let mut undated: Option<(&[u8], DateMatch)> = None;
         while start < block.len() {
@@ -118,32 +159,53 @@ impl Scanner {
             let end = memchr(b'\n', rest).map_or(block.len(), |at| start + at);
             let line = trim_break(block.get(start..end).unwrap_or_default());
             number += 1;
-            if next_hit < start {
-                next_hit = self.gate.block.find(block, start);
+            let wants = tally.wants();
+            let lines_gate = match wants {
+                Wants::Failures => &gate.block_of_failures,
+                Wants::Lines | Wants::Counts => &gate.block,
+            };
+            if next_hit < start || hit_gate != Some(wants) {
+                next_hit = lines_gate.find(block, start);
+                hit_gate = Some(wants);
             }
             let wanted = next_hit < end;
+            let from = start;
             start = end + 1;
             if line.first().is_none_or(|b| *b == b'#') {
-                tally.skipped();
                 continue;
             }
             let found = self.dates.find_again(line, now);
-            if !wanted
-                && let Some(found) = &found
-                && !self.seam_matters(line, found)
-            {
-                match tally.wants_passed() {
-                    true => {
-                        // Lines that are shown keep their order among those that are scanned.
-                        tally.passed_many(std::mem::take(&mut passed));
+            if let Some(found) = &found {
+                let quick = if !wanted && !seam_matters(lines_gate, line, found) {
+                    Quick::Missed { prefixed: false }
+                } else if wants == Wants::Counts && found.cut.start == 0 && !found.cut.is_empty() {
+                    // A line break behind the line serves as the newline that expressions want.
+                    let text = block.get(from + found.cut.end..=end).unwrap_or_default();
+                    if from + line.len() == end { self.quick(text) } else { Quick::Unsure }
+                } else {
+                    Quick::Unsure
+                };
+                match quick {
+                    Quick::Unsure => {}
+                    Quick::Missed { .. } if wants == Wants::Lines => {
                         tally.passed(number, line, self);
+                        undated = Some((line, found.clone()));
+                        continue;
                     }
-                    false => passed += 1,
+                    Quick::Missed { prefixed: one } => {
+                        passed += 1;
+                        prefixed += u64::from(one);
+                        undated = Some((line, found.clone()));
+                        continue;
+                    }
+                    Quick::Matched { regex, prefixed } => {
+                        tally.counted(regex, prefixed);
+                        undated = Some((line, found.clone()));
+                        continue;
+                    }
                 }
-                undated = Some((line, found.clone()));
-                continue;
             }
-            tally.passed_many(std::mem::take(&mut passed));
+            tally.passed_many(std::mem::take(&mut passed), std::mem::take(&mut prefixed));
             if let Some((line, found)) = undated.take() {
                 self.note_date(&decoded(line), &found, now);
             }
@@ -154,27 +216,96 @@ impl Scanner {
             };
             tally.scanned(number, &line, scan, self);
         }
-        tally.passed_many(passed);
+        tally.passed_many(passed, prefixed);
         if let Some((line, found)) = undated {
             self.note_date(&decoded(line), &found, now);
         }
         number
     }
 
-    /// True if a required text might stand across the place where the date is cut out.
-    fn seam_matters(&self, line: &[u8], found: &DateMatch) -> bool {
-        if found.cut.start == 0 {
-            return false;
+    /// Whether and by which failregex a text matches, if that can be told by the quick machine and
+    /// nothing else is to be told. The text is a line without its date, with its newline.
+    fn quick(&mut self, text: &[u8]) -> Quick {
+        if !self.filter.ignoreregex.is_empty() || self.filter.maxlines > 1 || !text.is_ascii() {
+            return Quick::Unsure;
         }
-        if found.cut.is_empty() {
-            return true;
+        let (mut content, mut prefixed) = (text, false);
+        if let Some(prefregex) = &self.filter.prefregex {
+            match prefregex.pattern.search_ascii(text, &mut self.memory) {
+                Outcome::Found => prefixed = true,
+                Outcome::Nowhere => return Quick::Missed { prefixed: false },
+                Outcome::Unknown => return Quick::Unsure,
+            }
+            let range = prefregex.pattern.group("content");
+            let range = range.and_then(|group| prefregex.pattern.range(group, &self.memory));
+            if let Some(range) = range.filter(|range| !range.is_empty()) {
+                if range.end + 1 != text.len() {
+                    return Quick::Unsure;
+                }
+                content = text.get(range.start..).unwrap_or_default();
+            }
         }
-        let reach = self.gate.block_longest.saturating_sub(1);
-        let before = line.get(found.cut.start.saturating_sub(reach)..found.cut.start);
-        let behind = line.get(found.cut.end..line.len().min(found.cut.end + reach));
-        let seam = [before.unwrap_or_default(), behind.unwrap_or_default()].concat();
-        self.gate.block.find(&seam, 0) != usize::MAX
+        self.gate.choose(content, &mut self.candidates);
+        let mut matched = None;
+        while let Some(regex) = self.candidates.next() {
+            let Some(expression) = self.filter.failregex.get(regex) else { continue };
+            match expression.pattern.search_ascii(content, &mut self.memory) {
+                Outcome::Nowhere => {}
+                // What a session or several matches make of it is for the long way to tell.
+                Outcome::Found if matched.is_none() && self.is_plain => matched = Some(regex),
+                Outcome::Found | Outcome::Unknown => return Quick::Unsure,
+            }
+        }
+        match matched {
+            Some(regex) => Quick::Matched { regex, prefixed },
+            None => Quick::Missed { prefixed },
+        }
     }
+}
+
+/// True if a match is a failure, whatever else stands in the log: no sessions, nothing that
+/// matches without failing, and each expression names its offender by itself.
+pub(super) fn is_plain(filter: &Filter) -> bool {
+    let certain = ["fid", "ip4", "ip6", "dns", "host"];
+    let has = |expression: &Expression, name: &str| expression.pattern.group(name).is_some();
+    let odd = |expression: &Expression| {
+        ["mlfid", "nofail", "mlfgained", "mlfforget"].iter().any(|name| has(expression, name))
+    };
+    let names = |expression: &Expression| certain.iter().any(|name| has(expression, name));
+    !filter.prefregex.iter().any(odd)
+        && filter.failregex.iter().all(|expression| !odd(expression) && names(expression))
+        && filter.failregex.iter().all(|expression| always_names(expression.pattern.node()))
+}
+
+/// True if every match of `node` goes through a group that names the offender.
+fn always_names(node: &Node) -> bool {
+    match node {
+        Node::Host { .. } => true,
+        Node::Capture { name: Some(name), .. }
+            if ["fid", "ip4", "ip6", "dns", "host"].contains(&&**name) =>
+        {
+            true
+        }
+        Node::Capture { node, .. } | Node::IgnoreCase(node) | Node::Atomic(node) => {
+            always_names(node)
+        }
+        Node::Concat(items) => items.iter().any(always_names),
+        Node::Alternate(branches) => branches.iter().all(always_names),
+        Node::Repeat { min, node, .. } => *min > 0 && always_names(node),
+        _ => false,
+    }
+}
+
+/// True if a required text might stand across the place where the date is cut out.
+fn seam_matters(gate: &BlockGate, line: &[u8], found: &DateMatch) -> bool {
+    if found.cut.start == 0 {
+        return false;
+    }
+    let reach = gate.longest().saturating_sub(1);
+    let before = line.get(found.cut.start.saturating_sub(reach)..found.cut.start);
+    let behind = line.get(found.cut.end..line.len().min(found.cut.end + reach));
+    let seam = [before.unwrap_or_default(), behind.unwrap_or_default()].concat();
+    gate.find(&seam, 0) != usize::MAX
 }
 
 /// A line without `\r\n` at its end, as fail2ban strips it.
@@ -185,7 +316,10 @@ fn trim_break(line: &[u8]) -> &[u8] {
 
 /// Bytes that are no UTF-8 become U+FFFD, as Python's `replace` has it.
 fn decoded(line: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(line)
+    match std::str::from_utf8(line) {
+        Ok(line) => Cow::Borrowed(line),
+        Err(_) => String::from_utf8_lossy(line),
+    }
 }
 
 impl Parts<'_> {

@@ -88,7 +88,9 @@ impl Scanner {
             }
         }
         let mut line: Option<Arc<CutLine>> = None;
-        for regex in self.gate.candidates(content) {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.gate.choose(content.as_bytes(), &mut candidates);
+        while let Some(regex) = candidates.next() {
             let Some(expression) = self.filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
             if !found(expression, content, hit, scan) {
@@ -125,6 +127,7 @@ impl Scanner {
                 break;
             }
         }
+        self.candidates = candidates;
     }
 
     /// The buffer holds several lines: what matches is taken out of it, the rest waits.
@@ -150,7 +153,9 @@ impl Scanner {
             }
         }
         let mut stale = false;
-        for regex in self.gate.candidates(&text) {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        self.gate.choose(text.as_bytes(), &mut candidates);
+        while let Some(regex) = candidates.next() {
             // The buffer only shrinks, so no expression can have become a candidate meanwhile.
             if std::mem::take(&mut stale) {
                 text = multiline::text_of(&self.buffer);
@@ -187,6 +192,7 @@ impl Scanner {
                 break;
             }
         }
+        self.candidates = candidates;
     }
 
     /// Asks the ignoreregexes; in a report, all of them.

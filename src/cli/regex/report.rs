@@ -189,11 +189,28 @@ impl Report {
         }
     }
 
-    /// Counts `number` missed lines without their text. Only right while
-    /// [`wants_missed_line`](Report::wants_missed_line) is false.
-    pub fn add_missed(&mut self, number: u64) {
+    /// Counts missed lines without their text, of which `prefixed` passed prefregex. Only right
+    /// while [`wants_missed_line`](Report::wants_missed_line) is false.
+    pub fn add_missed(&mut self, number: u64, prefixed: u64) {
         self.missed.count += number;
         self.tested += number;
+        self.prefregex_hits += prefixed;
+    }
+
+    /// Counts a line that just this failregex matched. Only right while
+    /// [`wants_details`](Report::wants_details) is false.
+    pub fn add_counted(&mut self, regex: usize, prefixed: bool) {
+        if let Some(tally) = self.failregex.get_mut(regex) {
+            tally.hits += 1;
+        }
+        self.prefregex_hits += u64::from(prefixed);
+        self.matched.count += 1;
+        self.tested += 1;
+    }
+
+    /// True if more than numbers is to be printed of lines that match.
+    pub fn wants_details(&self) -> bool {
+        self.shown.verbose || self.shown.matched != Printed::No
     }
 
     /// True as long as the text of a missed line may still be printed: then each must come through

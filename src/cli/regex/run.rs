@@ -25,7 +25,7 @@ use crate::{
     date::{DateDetector, parse_zone},
     filter::{Filter, FilterSpec, lint},
     place::{Located, Place},
-    scan::{Scan, ScanOptions, Scanner, Tally},
+    scan::{Scan, ScanOptions, Scanner, Tally, Wants},
     source::{Blocks, Encoding, Journal, JournalOptions},
     time::{self, Stopwatch, Timestamp},
 };
@@ -336,16 +336,25 @@ impl<W: Write> Tally for Hearer<'_, W> {
         self.hear(number, &line, &Scan::default(), scanner);
     }
 
-    fn wants_passed(&self) -> bool {
+    fn wants(&self) -> Wants {
         match self {
-            Hearer::List { invert, .. } => *invert,
-            Hearer::Report { report, .. } => report.wants_missed_line(),
+            Hearer::List { invert: true, .. } => Wants::Lines,
+            Hearer::List { .. } => Wants::Failures,
+            Hearer::Report { report, .. } if report.wants_missed_line() => Wants::Lines,
+            Hearer::Report { report, .. } if report.wants_details() => Wants::Lines,
+            Hearer::Report { .. } => Wants::Counts,
         }
     }
 
-    fn passed_many(&mut self, count: u64) {
+    fn passed_many(&mut self, lines: u64, prefixed: u64) {
         if let Hearer::Report { report, .. } = self {
-            report.add_missed(count);
+            report.add_missed(lines, prefixed);
+        }
+    }
+
+    fn counted(&mut self, regex: usize, prefixed: bool) {
+        if let Hearer::Report { report, .. } = self {
+            report.add_counted(regex, prefixed);
         }
     }
 }

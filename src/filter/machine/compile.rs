@@ -19,7 +19,35 @@ impl Machine {
         compiler.node(&expression.node, First::OPEN)?;
         compiler.push(Step::Done)?;
         let start = start_of(&expression.node, &compiler.steps);
-        Some(Machine { steps: compiler.steps, groups: expression.groups.len(), start })
+        // Behind `^`, whatever takes a byte first.
+        let anchored = matches!(start, Start::Anchored);
+        let first = anchored.then(|| first(&unanchored(&expression.node), First::OPEN, false));
+        let first = first.and_then(First::known);
+        Some(Machine { steps: compiler.steps, groups: expression.groups.len(), start, first })
+    }
+
+    /// The bytes with which a text must begin that matches, if that is known.
+    pub fn first_bytes(&self) -> Option<Bytes> {
+        self.first
+    }
+}
+
+/// The same without its `^`, which says nothing of the bytes behind it.
+fn unanchored(node: &Node) -> Node {
+    match node {
+        Node::Assert(Assert::TextStart) => Node::Empty,
+        Node::Concat(items) => match items.split_first() {
+            Some((head, rest)) => {
+                let mut all = vec![unanchored(head)];
+                all.extend(rest.iter().cloned());
+                Node::Concat(all)
+            }
+            None => Node::Empty,
+        },
+        Node::Alternate(branches) => Node::Alternate(branches.iter().map(unanchored).collect()),
+        Node::Capture { node, .. } | Node::Atomic(node) => unanchored(node),
+        Node::IgnoreCase(node) => Node::IgnoreCase(Box::new(unanchored(node))),
+        other => other.clone(),
     }
 }
 

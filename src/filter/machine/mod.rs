@@ -87,6 +87,8 @@ pub struct Machine {
     steps: Vec<Step>,
     groups: usize,
     start: Start,
+    /// With what an anchored match begins.
+    first: Option<Bytes>,
 }
 
 /// Where a match can begin.
