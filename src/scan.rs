@@ -39,8 +39,9 @@ pub struct ScanOptions {
     pub assume_now: bool,
 }
 
-/// One failregex found one failure.
-#[derive(Clone, Debug, PartialEq)]
+/// One failregex found one failure. Where only numbers are asked for ([`Wants::Counts`]), `regex`
+/// and `nofail` are all that is filled in.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Failure {
     /// Which failregex, counted from 0.
     pub regex: usize,
@@ -72,7 +73,9 @@ pub struct Scan {
     pub failures: Vec<Failure>,
     /// The ignoreregexes that took the line, counted from 0.
     pub ignored_by: Vec<usize>,
-    /// The groups of prefregex, if there is one and it matched.
+    /// There is a prefregex, and it matched.
+    pub prefixed: bool,
+    /// Its groups, where a report may show them.
     pub prefregex: Option<Fields>,
     /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
@@ -87,6 +90,8 @@ pub struct Scanner {
     gate: Arc<Gate>,
     /// Every match is a failure, whatever else stands in the log.
     is_plain: bool,
+    /// False while only numbers are asked for.
+    details: bool,
     candidates: Candidates,
     memory: Memory,
     sessions: Sessions,
@@ -133,6 +138,7 @@ impl Scanner {
         let hits = filter.failregex.iter().map(|_| Hit::default()).collect();
         Scanner {
             is_plain: block::is_plain(&filter),
+            details: true,
             filter: Arc::new(filter),
             dates,
             options,

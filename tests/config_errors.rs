@@ -233,9 +233,9 @@ fn cases() -> Vec<Case> {
 #[test]
 fn faults_are_said_in_these_words() {
     for case in cases() {
-        let dir = common::Dir::new();
+        let dir = common::Dir::new("config");
         for (name, text) in case.files {
-            dir.write(name, text);
+            dir.file(name, text);
         }
         let report = config::test(&Tree::with_builtin(Some(dir.path().to_owned()), BASE), vec![]);
         let text = report.text.replace(dir.path().to_str().unwrap(), "DIR");
@@ -248,7 +248,7 @@ fn faults_are_said_in_these_words() {
 
 #[test]
 fn links_that_lead_nowhere_are_said() {
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     std::os::unix::fs::symlink("/nowhere", dir.path().join("jail.local")).unwrap();
     std::os::unix::fs::symlink("sentryban.conf", dir.path().join("sentryban.conf")).unwrap();
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
@@ -263,13 +263,13 @@ fn links_that_lead_nowhere_are_said() {
 
 #[test]
 fn files_that_are_no_text_are_named() {
-    let dir = common::Dir::new();
-    dir.write("jail.local", "[sshd]\nenabled = true\n");
-    dir.write("jail.d/binary.conf", b"[sshd]\n\0\n");
-    dir.write("jail.d/latin.conf", b"[web]\nenabled = false\nx = \xe4\n");
+    let dir = common::Dir::new("config");
+    dir.file("jail.local", "[sshd]\nenabled = true\n");
+    dir.file("jail.d/binary.conf", b"[sshd]\n\0\n");
+    dir.file("jail.d/latin.conf", b"[web]\nenabled = false\nx = \xe4\n");
     let mut huge = b"[web]\n".to_vec();
     huge.resize((8 << 20) + 1, b'\n');
-    dir.write("jail.d/huge.conf", &huge);
+    dir.file("jail.d/huge.conf", &huge);
     std::fs::create_dir(dir.path().join("jail.d/folder.conf")).unwrap();
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
     let text = config::test(&tree, vec![]).text.replace(dir.path().to_str().unwrap(), "DIR");
@@ -288,14 +288,14 @@ fn files_that_are_no_text_are_named() {
 #[test]
 fn values_that_multiply_are_stopped() {
     for (open, close) in [("%(", ")s"), ("<", ">")] {
-        let dir = common::Dir::new();
+        let dir = common::Dir::new("config");
         let mut text = String::from("[Definition]\na0 = xxxxxxxxxx\n");
         for number in 1..10 {
             let before = format!("{open}a{}{close}", number - 1);
             text.push_str(&format!("a{number} = {}\n", before.repeat(10)));
         }
         text.push_str(&format!("failregex = {open}a9{close}\n"));
-        let path = dir.write("bomb.conf", text);
+        let path = dir.file("bomb.conf", text);
         let tree = Tree::with_builtin(None, &[]);
         let source = config::FilterSource::File(&path);
         let error = config::read_filter(&tree, source, &[], "auto").unwrap_err();
@@ -306,7 +306,7 @@ fn values_that_multiply_are_stopped() {
 #[test]
 fn every_stock_jail_passes() {
     let Some(root) = common::fail2ban_root() else { return common::skip("no fail2ban here") };
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     let stock = root.join("etc/fail2ban");
     for name in ["filter.d", "action.d", "jail.conf", "paths-common.conf", "fail2ban.conf"] {
         std::os::unix::fs::symlink(stock.join(name), dir.path().join(name)).unwrap();
@@ -317,7 +317,7 @@ fn every_stock_jail_passes() {
     )
     .unwrap();
     let local = "[DEFAULT]\nenabled = true\n";
-    dir.write("jail.local", local);
+    dir.file("jail.local", local);
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), &[]);
     let text = config::test(&tree, vec![]).text;
     let said: Vec<&str> = text.lines().filter(|line| !line.contains(" has no log '")).collect();
@@ -336,10 +336,10 @@ proptest! {
         filter in proptest::collection::vec(line(), 0..12),
         action in proptest::collection::vec(line(), 0..6),
     ) {
-        let dir = common::Dir::new();
-        dir.write("jail.local", format!("[sshd]\nenabled = true\n{}", jail.concat()));
-        dir.write("filter.d/sshd.local", filter.concat());
-        dir.write("action.d/auto.conf", format!("[Definition]\n{}", action.concat()));
+        let dir = common::Dir::new("config");
+        dir.file("jail.local", format!("[sshd]\nenabled = true\n{}", jail.concat()));
+        dir.file("filter.d/sshd.local", filter.concat());
+        dir.file("action.d/auto.conf", format!("[Definition]\n{}", action.concat()));
         let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
         let report = config::test(&tree, vec![]);
         let verdict = if report.passed { OK } else { BAD };

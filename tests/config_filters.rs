@@ -211,17 +211,17 @@ fn generated_trees_read_as_fail2ban_reads_them() {
         return common::skip("no python3 here");
     }
     let mut random = Random(11);
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     let mut readings = Vec::new();
     for number in 0..800 {
         let name = format!("f{number}");
         let base = format!("filter.d/{name}");
         let includes = format!("[INCLUDES]\nbefore = {name}-b.conf\nafter = {name}-a.local\n");
         let main = generated(&mut random, if number % 2 == 0 { &includes } else { "" });
-        dir.write(&format!("{base}.conf"), main);
+        dir.file(&format!("{base}.conf"), main);
         for layer in ["-b.conf", "-b.local", "-a.local", ".local", ".d/1.conf", ".d/2.local"] {
             if random.below(3) == 0 || layer == "-b.conf" {
-                dir.write(&format!("{base}{layer}"), generated(&mut random, ""));
+                dir.file(&format!("{base}{layer}"), generated(&mut random, ""));
             }
         }
         let options = match random.below(3) {

@@ -56,13 +56,13 @@ fn a_bare_binary_reads_what_is_compiled_in() {
 
 #[test]
 fn files_of_the_directory_go_first_one_by_one() {
-    let dir = common::Dir::new();
-    dir.write("filter.d/common.conf", "[DEFAULT]\nprefix = own\n");
+    let dir = common::Dir::new("config");
+    dir.file("filter.d/common.conf", "[DEFAULT]\nprefix = own\n");
     assert_eq!(
         failregex(&tree(&dir), "portsentry"),
         ["<built-in>/filter.d/portsentry.conf:4 ^own <HOST>$"]
     );
-    dir.write("filter.d/portsentry.local", "[Definition]\nfailregex = %(known/failregex)s\n  ^x\n");
+    dir.file("filter.d/portsentry.local", "[Definition]\nfailregex = %(known/failregex)s\n  ^x\n");
     let at = dir.path().join("filter.d/portsentry.local");
     assert_eq!(
         failregex(&tree(&dir), "portsentry"),
@@ -75,14 +75,14 @@ fn files_of_the_directory_go_first_one_by_one() {
 
 #[test]
 fn a_jail_conf_of_the_directory_replaces_ours_whole() {
-    let dir = common::Dir::new();
-    dir.write("jail.local", "[sshd]\nenabled = true\nfilter = portsentry\n");
+    let dir = common::Dir::new("config");
+    dir.file("jail.local", "[sshd]\nenabled = true\nfilter = portsentry\n");
     let jails = config::read_jails(&tree(&dir)).jails;
     let names: Vec<_> = jails.iter().map(|jail| jail.name.as_str()).collect();
     assert_eq!(names, ["portsentry", "sshd"]);
     assert_eq!(jails[1].spec.as_ref().unwrap().maxretry, 9);
 
-    dir.write("jail.conf", "[sshd]\naction = nft\n");
+    dir.file("jail.conf", "[sshd]\naction = nft\n");
     let jails = config::read_jails(&tree(&dir)).jails;
     let names: Vec<_> = jails.iter().map(|jail| jail.name.as_str()).collect();
     assert_eq!(names, ["sshd"]);
@@ -93,11 +93,11 @@ fn a_jail_conf_of_the_directory_replaces_ours_whole() {
 /// reads the sensor.
 #[test]
 fn a_jail_with_a_log_of_its_own_leaves_the_inherited_sensor() {
-    let dir = common::Dir::new();
-    let log = dir.write("messages", "");
+    let dir = common::Dir::new("config");
+    let log = dir.file("messages", "");
     let text = "[portsentry]\nenabled = true\nfilter = portsentry\nlogpath = LOG\n\
                 banaction = ipfw\nmaxretry = 1\nbantime = 2592000\n";
-    dir.write("jail.local", text.replace("LOG", log.to_str().unwrap()));
+    dir.file("jail.local", text.replace("LOG", log.to_str().unwrap()));
     let jails = config::read_jails(&tree(&dir)).jails;
     assert_eq!(jails[0].findings, []);
     let spec = jails[0].spec.clone().unwrap();
@@ -106,15 +106,15 @@ fn a_jail_with_a_log_of_its_own_leaves_the_inherited_sensor() {
     assert!(matches!(spec.actions[0].kind, ActionKind::Native { banaction: "ipfw", .. }));
     assert_eq!(spec.logpath[0].files(), [log.to_str().unwrap()]);
 
-    dir.write("jail.d/x.local", "[portsentry]\nbackend = sensor\n");
+    dir.file("jail.d/x.local", "[portsentry]\nbackend = sensor\n");
     let jails = config::read_jails(&tree(&dir)).jails;
     assert_eq!(jails[0].spec.as_ref().unwrap().backend.value, Backend::Sensor);
 }
 
 #[test]
 fn a_fail2ban_tree_keeps_its_own_socket_and_database() {
-    let dir = common::Dir::new();
-    dir.write(
+    let dir = common::Dir::new("config");
+    dir.file(
         "fail2ban.conf",
         "[Definition]\nsocket = /var/run/fail2ban/fail2ban.sock\nlogtarget = /var/log/mine.log\n\
          dbfile = /var/lib/fail2ban/fail2ban.sqlite3\n[Thread]\nstacksize = 0\n",
@@ -134,7 +134,7 @@ fn a_fail2ban_tree_keeps_its_own_socket_and_database() {
                     ['set', 'dbpurgeage', '1d']\n";
     assert!(dump.starts_with(expected), "{dump}");
 
-    dir.write("sentryban.local", "[Definition]\nloglevel = DEBUG\n");
+    dir.file("sentryban.local", "[Definition]\nloglevel = DEBUG\n");
     let (main, _) = config::read_main(&tree(&dir));
     assert!(!main.is_guest);
     assert_eq!(main.loglevel.value, "DEBUG");
@@ -142,8 +142,8 @@ fn a_fail2ban_tree_keeps_its_own_socket_and_database() {
 
 #[test]
 fn every_option_of_a_jail_becomes_its_type() {
-    let dir = common::Dir::new();
-    dir.write(
+    let dir = common::Dir::new("config");
+    dir.file(
         "jail.local",
         "[DEFAULT]\nignoreip = 127.0.0.1/8 ::1, 10.0.0.0/255.0.0.0\n  gate.example file:/etc/x\n\
          [portsentry]\nenabled = 1\nbackend = systemd[journalflags=1]\nmaxretry = 3\n\

@@ -37,7 +37,7 @@ fn failure(row: &(&str, &str, &str, &str, u32)) -> Failure {
     let (user, kind, address, port, second) = *row;
     let mut fields = Fields::default();
     for (name, value) in [("user", user), (kind, address), ("fport", port)] {
-        fields.set(&name.into(), Field::Text(value.to_owned()));
+        fields.set(&name.into(), Field::Text(value.into()));
     }
     let civil = Civil { year: 2024, month: 5, day: 1, hour: 10, minute: 0, second };
     Failure {

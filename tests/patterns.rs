@@ -85,7 +85,9 @@ fn compare(row: &Value, wrong: &mut Vec<String>, compared: &mut usize) {
         let by_engine = pattern.search_by_engine(text, &mut other).unwrap_or(false);
         if by_engine != found || (found && hit.groups != other.groups) {
             let (one, two) = (&hit.groups, &other.groups);
-            wrong.push(format!("{source}\n  on {text:?}\n  machine {found} {one:?}\n  engine {by_engine} {two:?}"));
+            wrong.push(format!(
+                "{source}\n  on {text:?}\n  machine {found} {one:?}\n  engine {by_engine} {two:?}"
+            ));
         }
         let got = found.then(|| {
             let groups = pattern.names().iter().zip(&hit.groups);

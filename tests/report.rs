@@ -250,12 +250,12 @@ fn a_filter_with_prefregex_whose_expressions_all_match() {
     let contents = ["refused bob from 192.0.2.1 port 22", "nothing of note", "still nothing"];
     for (index, line) in lines.iter().enumerate() {
         let mut groups = Fields::default();
-        groups.set(&"content".into(), Field::Text(contents[index].to_owned()));
+        groups.set(&"content".into(), Field::Text(contents[index].into()));
         let failures = match index {
             0 => (0..3).map(|regex| failure(regex, "192.0.2.1", 0)).collect(),
             _ => Vec::new(),
         };
-        report.add(line, &Scan { failures, prefregex: Some(groups), ..Scan::default() }, now);
+        report.add(line, &Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() }, now);
     }
     report.set_dates(Some(vec![DateHits {
         name: "^Year-Month-Day 24hour:Minute:Second".into(),
@@ -297,13 +297,13 @@ fn a_filter_as_fail2ban_regex_reports_it() {
         for line in &lines {
             let content = line.split_once("]: ").unwrap().1;
             let mut groups = Fields::default();
-            groups.set(&"content".into(), Field::Text(content.to_owned()));
+            groups.set(&"content".into(), Field::Text(content.into()));
             let failures = match *line {
                 line if line == LOG[0] => (0..3).map(|n| failure(n, "192.0.2.1", 0)).collect(),
                 line if line == LOG[2] => (0..3).map(|n| failure(n, "2001:db8::1", 2)).collect(),
                 _ => Vec::new(),
             };
-            let scan = Scan { failures, prefregex: Some(groups), ..Scan::default() };
+            let scan = Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() };
             report.add(line, &scan, Timestamp::default());
         }
         report.set_dates(Some(vec![DateHits {
@@ -431,7 +431,7 @@ fn a_terminal_gets_no_control_characters() {
     let mut groups = Fields::default();
     groups.set(&"content".into(), Field::Text("\u{1b}[2J".into()));
     let failures = vec![failure(0, "\u{1b}]0;x\u{7}", 0)];
-    let scan = Scan { failures, prefregex: Some(groups), ..Scan::default() };
+    let scan = Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() };
     report.add("\u{1b}[31mred", &scan, Timestamp::default());
     report.add("missed \u{9b}1m\r", &Scan::default(), Timestamp::default());
     let mut out = Vec::new();

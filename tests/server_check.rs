@@ -21,16 +21,16 @@ fn told(arguments: &[&str]) -> (i32, String, String) {
 
 #[test]
 fn a_test_tells_and_exits_by_what_it_found() {
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     let path = dir.path().to_str().unwrap();
-    dir.write(
+    dir.file(
         "jail.conf",
         "[sshd]\nenabled = true\nbackend = systemd\nfilter = sshd\naction = nft\n",
     );
-    dir.write("filter.d/sshd.conf", "[Definition]\nfailregex = ^ <HOST>$\n");
+    dir.file("filter.d/sshd.conf", "[Definition]\nfailregex = ^ <HOST>$\n");
     let ok = "OK: configuration test is successful\n";
     assert_eq!(told(&["-c", path, "-t"]), (0, ok.to_owned(), String::new()));
-    dir.write("jail.local", "[sshd]\nmaxretry = x\n");
+    dir.file("jail.local", "[sshd]\nmaxretry = x\n");
     let (code, out, _) = told(&["-c", path, "--test"]);
     assert_eq!(code, 78);
     assert!(out.starts_with(&format!("{path}/jail.local:2: error: 'maxretry = x'")), "{out}");
@@ -38,10 +38,10 @@ fn a_test_tells_and_exits_by_what_it_found() {
 
 #[test]
 fn a_running_fail2ban_on_the_tree_is_a_fault() {
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     let path = dir.path().to_str().unwrap();
-    dir.write("jail.conf", "[DEFAULT]\n");
-    dir.write("fail2ban.conf", format!("[Definition]\nsocket = {path}/f2b.sock\n"));
+    dir.file("jail.conf", "[DEFAULT]\n");
+    dir.file("fail2ban.conf", format!("[Definition]\nsocket = {path}/f2b.sock\n"));
     let (code, ..) = told(&["-c", path, "-t"]);
     assert_eq!(code, 0);
     let _listener = UnixListener::bind(dir.path().join("f2b.sock")).unwrap();
@@ -56,13 +56,13 @@ fn a_running_fail2ban_on_the_tree_is_a_fault() {
 
 #[test]
 fn a_dump_is_one_command_a_line() {
-    let dir = common::Dir::new();
+    let dir = common::Dir::new("config");
     let path = dir.path().to_str().unwrap();
-    dir.write(
+    dir.file(
         "jail.conf",
         "[x]\nenabled = true\nfilter =\nmaxretry = 2\naction = nft[port=\"1,2\"]\n",
     );
-    dir.write("sentryban.conf", "[Definition]\n");
+    dir.file("sentryban.conf", "[Definition]\n");
     let (code, out, err) = told(&["-c", path, "-d"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let expected = "['add', 'x', 'auto']\n['set', 'x', 'maxretry', 2]\n\
@@ -70,7 +70,7 @@ fn a_dump_is_one_command_a_line() {
                     [['port', '1,2'], ['name', 'x'], ['actname', 'nft']]]\n['start', 'x']\n";
     assert!(out.ends_with(expected), "{out}");
     // A jail that cannot run is shown as fail2ban shows it, and does not start.
-    dir.write("jail.local", "[x]\nbantime = soon\n");
+    dir.file("jail.local", "[x]\nbantime = soon\n");
     let (_, out, _) = told(&["-c", path, "--dp"]);
     let expected = format!(
         "['config-error', \"Jail 'x' skipped, because of wrong configuration: {path}/jail.local:2: \

@@ -72,7 +72,7 @@ pub fn repr_field(field: &Field) -> String {
 /// `str` of a captured value: a text without quotes.
 pub fn text_of_field(field: &Field) -> String {
     match field {
-        Field::Text(text) => text.clone(),
+        Field::Text(text) => text.to_string(),
         Field::Tuple(_) => repr_field(field),
     }
 }

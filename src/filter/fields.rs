@@ -1,12 +1,61 @@
 //! The named pieces that an expression cut out of a line: `user`, `ip4`, `mlfid` …
 
-use std::sync::Arc;
+use std::{fmt, ops::Deref, ops::Range, sync::Arc};
+
+/// A piece of a line. All pieces of one line share its text, so taking one costs no copy.
+#[derive(Clone)]
+pub struct Piece {
+    line: Arc<str>,
+    from: u32,
+    to: u32,
+}
+
+impl Piece {
+    /// The piece of `line` at `range`; the empty one if that is not within the line.
+    pub fn new(line: &Arc<str>, range: Range<usize>) -> Piece {
+        let at = |at: usize| u32::try_from(at).ok();
+        let inside = line.get(range.clone()).is_some();
+        match (at(range.start), at(range.end)) {
+            (Some(from), Some(to)) if inside => Piece { line: Arc::clone(line), from, to },
+            _ => Piece { line: Arc::clone(line), from: 0, to: 0 },
+        }
+    }
+}
+
+impl Deref for Piece {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.line.get(self.from as usize..self.to as usize).unwrap_or_default()
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Piece {
+    fn from(text: T) -> Piece {
+        let line: Arc<str> = text.as_ref().into();
+        Piece::new(&line, 0..line.len())
+    }
+}
+
+impl PartialEq for Piece {
+    fn eq(&self, other: &Piece) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Piece {}
+
+impl fmt::Debug for Piece {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
 
 /// What one name holds.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Field {
     /// Text, as the group captured it.
-    Text(String),
+    Text(Piece),
     /// Parts of a tuple (`<F-TUPLE_ID>`), in order; a part whose group did not take part is `None`.
     Tuple(Vec<Option<String>>),
 }
@@ -48,10 +97,16 @@ impl Fields {
 
     /// Sets `name`, keeping its place in the order if it is known.
     pub fn set(&mut self, name: &Arc<str>, value: Field) {
-        match self.0.iter_mut().find(|(known, _)| known == name) {
+        let same = |known: &Arc<str>| Arc::ptr_eq(known, name) || known == name;
+        match self.0.iter_mut().find(|(known, _)| same(known)) {
             Some((_, old)) => *old = value,
             None => self.0.push((Arc::clone(name), value)),
         }
+    }
+
+    /// Adds a name that is known to be new.
+    pub(super) fn add(&mut self, name: &Arc<str>, value: Field) {
+        self.0.push((Arc::clone(name), value));
     }
 
     /// Takes `name` out.

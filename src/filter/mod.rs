@@ -24,7 +24,7 @@ pub mod tag;
 
 use std::{fmt, sync::Arc};
 
-pub use fields::{Field, Fields};
+pub use fields::{Field, Fields, Piece};
 pub use lint::Lint;
 pub use machine::{Memory, Outcome};
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
@@ -212,12 +212,14 @@ impl Expression {
         tag::ID_GROUPS.iter().any(|name| self.pattern.group(name).is_some())
     }
 
-    /// The named groups of a hit in `text`, with alternatives and tuples merged.
-    pub fn fields(&self, text: &str, hit: &Hit) -> Fields {
+    /// The named groups of a hit, with alternatives and tuples merged. The text that was searched
+    /// begins at byte `offset` of `line`.
+    pub fn fields(&self, line: &Arc<str>, offset: usize, hit: &Hit) -> Fields {
         let mut fields = Fields::default();
         for (name, range) in self.pattern.names().iter().zip(&hit.groups) {
-            if let Some(value) = range.clone().and_then(|range| text.get(range)) {
-                fields.set(name, Field::Text(value.to_owned()));
+            if let Some(range) = range {
+                let range = offset + range.start..offset + range.end;
+                fields.add(name, Field::Text(Piece::new(line, range)));
             }
         }
         for (group, name) in &self.alternatives {
@@ -234,7 +236,7 @@ impl Expression {
                     parts.push(part);
                     parts
                 }
-                Some(Field::Text(first)) => vec![Some(first), part],
+                Some(Field::Text(first)) => vec![Some(first.to_string()), part],
                 None => vec![None, part],
             };
             fields.set(name, Field::Tuple(parts));

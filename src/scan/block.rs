@@ -35,7 +35,7 @@ pub trait Tally {
     /// So many more lines did not match, of which so many passed prefregex.
     fn passed_many(&mut self, lines: u64, prefixed: u64);
 
-    /// A line matched just this failregex, and counts; only where [`Wants::Counts`].
+    /// A line matched just this failregex, and that is all of it; only where [`Wants::Counts`].
     fn counted(&mut self, regex: usize, prefixed: bool);
 }
 
@@ -131,6 +131,8 @@ impl BlockGate {
 enum Quick {
     /// It takes the long way to tell.
     Unsure,
+    /// It is told already.
+    Told,
     /// No failregex matches.
     Missed { prefixed: bool },
     /// Just this failregex, and it counts.
@@ -181,12 +183,20 @@ impl Scanner {
                 } else if wants == Wants::Counts && found.cut.start == 0 && !found.cut.is_empty() {
                     // A line break behind the line serves as the newline that expressions want.
                     let text = block.get(from + found.cut.end..=end).unwrap_or_default();
-                    if from + line.len() == end { self.quick(text) } else { Quick::Unsure }
+                    match from + line.len() == end && text.is_ascii() {
+                        true if self.is_plain => self.quick(text),
+                        true => self.count(line, text, number, now, tally),
+                        false => Quick::Unsure,
+                    }
                 } else {
                     Quick::Unsure
                 };
                 match quick {
                     Quick::Unsure => {}
+                    Quick::Told => {
+                        undated = Some((line, found.clone()));
+                        continue;
+                    }
                     Quick::Missed { .. } if wants == Wants::Lines => {
                         tally.passed(number, line, self);
                         undated = Some((line, found.clone()));
@@ -223,12 +233,36 @@ impl Scanner {
         number
     }
 
+    /// Scans a line for its numbers alone, sessions and all.
+    fn count(
+        &mut self,
+        line: &[u8],
+        text: &[u8],
+        number: u64,
+        now: Timestamp,
+        tally: &mut dyn Tally,
+    ) -> Quick {
+        let (Ok(line), Ok(text)) = (std::str::from_utf8(line), std::str::from_utf8(text)) else {
+            return Quick::Unsure;
+        };
+        if self.filter.maxlines > 1 {
+            return Quick::Unsure;
+        }
+        let mut scan = Scan::default();
+        self.details = false;
+        self.judge_line(Parts::undated(line), text, None, now, &mut scan);
+        self.details = true;
+        self.out_of_steps += u64::from(scan.out_of_steps);
+        if scan.failures.is_empty() && scan.ignored_by.is_empty() {
+            return Quick::Missed { prefixed: scan.prefixed };
+        }
+        tally.scanned(number, line, scan, self);
+        Quick::Told
+    }
+
     /// Whether and by which failregex a text matches, if that can be told by the quick machine and
     /// nothing else is to be told. The text is a line without its date, with its newline.
     fn quick(&mut self, text: &[u8]) -> Quick {
-        if !self.filter.ignoreregex.is_empty() || self.filter.maxlines > 1 || !text.is_ascii() {
-            return Quick::Unsure;
-        }
         let (mut content, mut prefixed) = (text, false);
         if let Some(prefregex) = &self.filter.prefregex {
             match prefregex.pattern.search_ascii(text, &mut self.memory) {
@@ -251,8 +285,8 @@ impl Scanner {
             let Some(expression) = self.filter.failregex.get(regex) else { continue };
             match expression.pattern.search_ascii(content, &mut self.memory) {
                 Outcome::Nowhere => {}
-                // What a session or several matches make of it is for the long way to tell.
-                Outcome::Found if matched.is_none() && self.is_plain => matched = Some(regex),
+                // What several matches make of it is for the long way to tell.
+                Outcome::Found if matched.is_none() => matched = Some(regex),
                 Outcome::Found | Outcome::Unknown => return Quick::Unsure,
             }
         }
@@ -272,7 +306,9 @@ pub(super) fn is_plain(filter: &Filter) -> bool {
         ["mlfid", "nofail", "mlfgained", "mlfforget"].iter().any(|name| has(expression, name))
     };
     let names = |expression: &Expression| certain.iter().any(|name| has(expression, name));
-    !filter.prefregex.iter().any(odd)
+    filter.maxlines == 1
+        && filter.ignoreregex.is_empty()
+        && !filter.prefregex.iter().any(odd)
         && filter.failregex.iter().all(|expression| !odd(expression) && names(expression))
         && filter.failregex.iter().all(|expression| always_names(expression.pattern.node()))
 }

@@ -84,9 +84,8 @@ impl Gate {
                 owners.iter_mut().skip(place).take(1).for_each(|bits| set_bit(bits, index, true));
             }
         }
-        let automaton = || {
-            AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&texts).ok()
-        };
+        let automaton =
+            || AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&texts).ok();
         let worth_it = filter.failregex.len() >= AUTOMATON_FROM as usize && !texts.is_empty();
         let literals = worth_it.then(automaton).flatten();
         let block = BlockGate::new(filter, false);

@@ -52,7 +52,7 @@ impl Scanner {
     }
 
     /// The usual case: the buffer is one line. `text` is that line without its date, and a newline.
-    fn judge_line(
+    pub(super) fn judge_line(
         &mut self,
         parts: Parts<'_>,
         text: &str,
@@ -63,10 +63,14 @@ impl Scanner {
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
-        let mut common = Fields::default();
+        let filter = Arc::clone(&self.filter);
+        let mut common: Option<Fields> = None;
+        // The text as pieces of it are kept; made when the first is.
+        let mut shared: Option<Arc<str>> = None;
         let mut content = text;
+        let mut offset = 0;
         let owned;
-        if let Some(prefregex) = &self.filter.prefregex {
+        if let Some(prefregex) = &filter.prefregex {
             if !found(prefregex, text, &mut self.pre_hit, scan) {
                 return;
             }
@@ -75,6 +79,7 @@ impl Scanner {
             if let Some(range) = range.filter(|range| !range.is_empty()) {
                 // The content usually ends where the line does, so its newline is there already.
                 let with_newline = text.get(range.start..range.end + 1);
+                offset = range.start;
                 content = match with_newline.filter(|content| content.ends_with('\n')) {
                     Some(content) => content,
                     None => {
@@ -83,42 +88,46 @@ impl Scanner {
                     }
                 };
             }
-            if self.options.check_all {
-                scan.prefregex = Some(prefix_fields(prefregex, text, &self.pre_hit));
+            scan.prefixed = true;
+            if self.options.check_all && self.details {
+                let line = shared.get_or_insert_with(|| text.into());
+                scan.prefregex = Some(prefix_fields(prefregex, line, &self.pre_hit));
             }
         }
         let mut line: Option<Arc<CutLine>> = None;
         let mut candidates = std::mem::take(&mut self.candidates);
         self.gate.choose(content.as_bytes(), &mut candidates);
         while let Some(regex) = candidates.next() {
-            let Some(expression) = self.filter.failregex.get(regex) else { continue };
+            let Some(expression) = filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
             if !found(expression, content, hit, scan) {
                 continue;
             }
-            if !self.filter.ignoreregex.is_empty() && self.is_ignored(content, scan) {
+            if !filter.ignoreregex.is_empty() && self.is_ignored(content, scan) {
                 if !self.options.check_all {
                     break;
                 }
                 continue;
             }
-            let Some(expression) = self.filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get(regex) else { continue };
-            let fields = expression.fields(content, hit);
-            let merged = match &self.filter.prefregex {
+            let whole = shared.get_or_insert_with(|| text.into());
+            let fields = expression.fields(whole, offset, hit);
+            let merged = match &filter.prefregex {
                 Some(prefregex) => {
-                    if common.is_empty() {
-                        common = prefix_fields(prefregex, text, &self.pre_hit);
-                    }
+                    let hit = &self.pre_hit;
+                    let common = common.get_or_insert_with(|| prefix_fields(prefregex, whole, hit));
                     let mut merged = common.clone();
                     merged.update(fields);
                     merged
                 }
                 None => fields,
             };
-            let line = line.get_or_insert_with(|| Arc::new(parts.to_line()));
-            let lines = [Arc::clone(line)];
-            match self.conclude(regex, merged, &lines, time, now) {
+            // Where only numbers are asked for, nobody will look at the line again.
+            let lines = self
+                .details
+                .then(|| Arc::clone(line.get_or_insert_with(|| Arc::new(parts.to_line()))));
+            let lines = lines.as_slice();
+            match self.conclude(regex, merged, lines, time, now) {
                 Conclusion::Found(failure) => scan.failures.push(failure),
                 Conclusion::Nothing => {}
                 Conclusion::Unknown => continue,
@@ -142,8 +151,9 @@ impl Scanner {
             if !found(prefregex, &text, &mut self.pre_hit, scan) {
                 return;
             }
-            common = prefregex.fields(&text, &self.pre_hit);
+            common = prefregex.fields(&text.as_str().into(), 0, &self.pre_hit);
             let content = common.take("content");
+            scan.prefixed = true;
             scan.prefregex = Some(common.clone());
             if let Some(content) = content.as_ref().and_then(Field::text).filter(|c| !c.is_empty())
             {
@@ -165,7 +175,7 @@ impl Scanner {
             if !found(expression, &text, hit, scan) {
                 continue;
             }
-            let fields = expression.fields(&text, hit);
+            let fields = expression.fields(&text.as_str().into(), 0, hit);
             let span = hit.span.clone();
             let (taken, left) = multiline::split(&text, &span, &lines, &skipped(&fields));
             if !self.filter.ignoreregex.is_empty()
@@ -245,6 +255,11 @@ impl Scanner {
         time: Option<Timestamp>,
     ) -> Conclusion {
         let fields = &draft.fields;
+        let known = ["ip4", "ip6", "dns", "fid", "host"].iter().any(|n| fields.get(n).is_some());
+        if known && !self.details {
+            let nofail = draft.is_nofail();
+            return Conclusion::Found(Failure { regex, nofail, ..Failure::default() });
+        }
         let id = fields.get("fid").map(plain_text);
         let address = fields.text("ip4").or(fields.text("ip6"));
         let name = fields.text("dns").or(fields.text("host"));
@@ -254,7 +269,10 @@ impl Scanner {
                 (Some(net::normal_id(&id)), Some(net::normal_id(address)))
             }
             (_, Some(address), _) => {
-                (Some(with_prefix(address, fields)), Some(net::normal_id(address)))
+                let host = net::normal_id(address);
+                let bits = fields.text("cidr").filter(|bits| !bits.is_empty());
+                let id = bits.map(|bits| net::normal_id(&format!("{address}/{bits}")));
+                (Some(id.unwrap_or_else(|| host.clone())), Some(host))
             }
             (id, None, Some(name)) => {
                 lookup = !self.options.raw_hosts
@@ -304,18 +322,10 @@ fn found(expression: &Expression, text: &str, hit: &mut Hit, scan: &mut Scan) ->
 }
 
 /// What prefregex captured, without the content that it handed on.
-fn prefix_fields(prefregex: &Expression, text: &str, hit: &Hit) -> Fields {
-    let mut fields = prefregex.fields(text, hit);
+fn prefix_fields(prefregex: &Expression, line: &Arc<str>, hit: &Hit) -> Fields {
+    let mut fields = prefregex.fields(line, 0, hit);
     fields.take("content");
     fields
-}
-
-/// An address, with the length of its network if the expression took one.
-fn with_prefix(address: &str, fields: &Fields) -> String {
-    match fields.text("cidr") {
-        Some(bits) if !bits.is_empty() => net::normal_id(&format!("{address}/{bits}")),
-        _ => net::normal_id(address),
-    }
 }
 
 /// True for an address or a network.
@@ -326,7 +336,7 @@ fn is_address(id: &str) -> bool {
 
 fn plain_text(field: &Field) -> String {
     match field {
-        Field::Text(text) => text.clone(),
+        Field::Text(text) => text.to_string(),
         Field::Tuple(parts) => {
             let parts: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or_default()).collect();
             parts.join(" ")

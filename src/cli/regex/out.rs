@@ -121,7 +121,7 @@ impl Printer {
         out: &mut impl Write,
     ) -> io::Result<()> {
         let mut fields = Fields::default();
-        fields.set(&"fid".into(), Field::Text(String::new()));
+        fields.set(&"fid".into(), Field::Text("".into()));
         let nobody = Failure {
             regex: usize::MAX,
             id: Some(String::new()),
@@ -197,7 +197,7 @@ fn write_json(failure: &Failure, id: &str, number: u64, out: &mut impl Write) ->
         let comma = if index == 0 { "" } else { ", " };
         let name = Value::from(name);
         match field {
-            Field::Text(text) => write!(out, "{comma}{name}: {}", Value::from(text.as_str()))?,
+            Field::Text(text) => write!(out, "{comma}{name}: {}", Value::from(&**text))?,
             Field::Tuple(parts) => {
                 let parts: Vec<String> =
                     parts.iter().map(|part| Value::from(part.as_deref()).to_string()).collect();
@@ -221,7 +221,7 @@ mod tests {
     fn failure() -> Failure {
         let mut fields = Fields::default();
         for (name, value) in [("user", "b\"o'b"), ("ip4", "192.0.2.1"), ("fport", "22")] {
-            fields.set(&name.into(), Field::Text(value.to_owned()));
+            fields.set(&name.into(), Field::Text(value.into()));
         }
         let line = |second: u32, text: &str| CutLine {
             before: String::new(),
@@ -360,7 +360,7 @@ mod tests {
     #[test]
     fn what_a_log_holds_is_not_read_for_tags() {
         let mut one = failure();
-        one.fields.set(&"user".into(), Field::Text("<F-PORT><ip>".to_owned()));
+        one.fields.set(&"user".into(), Field::Text("<F-PORT><ip>".into()));
         assert_eq!(print("<F-USER>", &one), "<F-PORT><ip>\n");
     }
 

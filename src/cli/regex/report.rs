@@ -174,6 +174,9 @@ impl Report {
                 tally.hits += 1;
             }
         }
+        if scan.prefixed {
+            self.prefregex_hits += 1;
+        }
         if let Some(groups) = &scan.prefregex {
             self.add_prefregex(groups);
         }
@@ -248,7 +251,6 @@ impl Report {
     }
 
     fn add_prefregex(&mut self, groups: &Fields) {
-        self.prefregex_hits += 1;
         if !self.shown.verbose {
             return;
         }

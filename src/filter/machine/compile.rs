@@ -57,7 +57,9 @@ fn start_of(node: &Node, steps: &[Step]) -> Start {
     }
     let leading = steps.iter().find(|step| !matches!(step, Step::Save(_)));
     match (leading, first(node, First::OPEN, false).known()) {
-        (Some(Step::Text(text)), _) => Start::Text(Box::new(memmem::Finder::new(text).into_owned())),
+        (Some(Step::Text(text)), _) => {
+            Start::Text(Box::new(memmem::Finder::new(text).into_owned()))
+        }
         (_, Some(set)) => Start::Set(set),
         _ => Start::Anywhere,
     }
@@ -159,7 +161,9 @@ impl Compiler {
             }
             Node::Concat(items) => self.sequence(items, follow)?,
             Node::Alternate(branches) => self.alternate(branches, follow)?,
-            Node::Repeat { min, max, mode, node } => self.repeat(*min, *max, *mode, node, follow)?,
+            Node::Repeat { min, max, mode, node } => {
+                self.repeat(*min, *max, *mode, node, follow)?
+            }
             Node::Host { node, .. } => self.host(node, follow)?,
         }
         Some(())
@@ -309,10 +313,7 @@ impl Compiler {
             return None;
         }
         let again = first(node, First::OPEN, self.ignore_case);
-        let behind = First {
-            bytes: again.bytes.or(follow.bytes),
-            open: again.open || follow.open,
-        };
+        let behind = First { bytes: again.bytes.or(follow.bytes), open: again.open || follow.open };
         for round in 0..min {
             let last = round + 1 == min && max == Some(min);
             self.node(node, if last { follow } else { behind })?;
@@ -356,8 +357,7 @@ impl Compiler {
         let round = (place + 1, again.known());
         let on = (end, follow.known());
         let (one, other) = if mode == Repetition::Lazy { (on, round) } else { (round, on) };
-        let split =
-            Split { first: one.0, second: other.0, first_set: one.1, second_set: other.1 };
+        let split = Split { first: one.0, second: other.0, first_set: one.1, second_set: other.1 };
         self.patch(place, Step::Split(Box::new(split)));
     }
 

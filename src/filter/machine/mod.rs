@@ -41,16 +41,27 @@ enum Step {
     Jump(usize),
     At(super::syntax::Assert),
     /// On if the group took part, else elsewhere.
-    Need { group: usize, otherwise: usize },
+    Need {
+        group: usize,
+        otherwise: usize,
+    },
     /// What the group holds, once more.
     Same(usize),
     /// The steps up to `end`, by themselves, taking nothing.
-    Look { negative: bool, end: usize },
+    Look {
+        negative: bool,
+        end: usize,
+    },
     /// The steps up to `end`, whose first match is final.
-    Atomic { end: usize },
+    Atomic {
+        end: usize,
+    },
     /// An IPv4 address with nothing of a host's name behind it: as `<HOST>` would match it, at
     /// once. Otherwise the steps behind this one, up to `end`, are the host in full.
-    Address { group: usize, end: usize },
+    Address {
+        group: usize,
+        end: usize,
+    },
     /// Nothing in ASCII matches here.
     Never,
     Done,

@@ -34,12 +34,26 @@ pub struct Memory {
 /// What to undo, and where to go on.
 #[derive(Clone, Copy, Debug)]
 enum Frame {
-    Try { step: usize, at: usize },
-    Slot { slot: usize, was: usize },
+    Try {
+        step: usize,
+        at: usize,
+    },
+    Slot {
+        slot: usize,
+        was: usize,
+    },
     /// The run before `step` may end earlier: at `low` or behind it, before `at`.
-    Fewer { step: usize, low: usize, at: usize },
+    Fewer {
+        step: usize,
+        low: usize,
+        at: usize,
+    },
     /// The lazy run at `step` may go on behind `at`, up to `high`.
-    More { step: usize, at: usize, high: usize },
+    More {
+        step: usize,
+        at: usize,
+        high: usize,
+    },
 }
 
 impl Memory {
