@@ -12,7 +12,7 @@ use super::{
     literal::{self, Required},
     machine::{Bytes, Machine, Memory, Outcome},
     spec::UseDns,
-    syntax::{self, Expression, SyntaxError},
+    syntax::{self, Assert, Expression, Node, Repetition, SyntaxError},
     tag,
 };
 
@@ -167,6 +167,12 @@ impl Pattern {
         memory.group(*self.indices.get(group)?)
     }
 
+    /// True if every line that holds anything matches: `^`, then only what may be left out, then
+    /// `.+` up to the end. So are prefregexes that merely take a line apart.
+    pub fn takes_every_line(&self) -> bool {
+        takes_every_line(self.node())
+    }
+
     /// The tree of the expression.
     pub fn node(&self) -> &syntax::Node {
         &self.expression.node
@@ -200,8 +206,22 @@ impl Pattern {
     ///
     /// [`OutOfSteps`] if the backtracking engine gave up.
     pub fn search(&self, text: &str, hit: &mut Hit) -> Result<bool, OutOfSteps> {
+        self.search_known(text, text.is_ascii(), hit)
+    }
+
+    /// The same, where it is known whether the text `is_ascii`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfSteps`] if the backtracking engine gave up.
+    pub fn search_known(
+        &self,
+        text: &str,
+        is_ascii: bool,
+        hit: &mut Hit,
+    ) -> Result<bool, OutOfSteps> {
         if let Some(machine) = &self.machine
-            && text.is_ascii()
+            && is_ascii
         {
             match machine.search(text.as_bytes(), &mut hit.memory) {
                 Outcome::Found => {
@@ -268,6 +288,31 @@ impl Pattern {
                 Ok(true)
             }
         }
+    }
+}
+
+fn takes_every_line(node: &Node) -> bool {
+    let mut items = Vec::new();
+    flatten(node, &mut items);
+    let Some((Node::Assert(Assert::TextStart), rest)) = items.split_first() else { return false };
+    let Some((Node::Assert(Assert::TextEndNewline), rest)) = rest.split_last() else {
+        return false;
+    };
+    let Some((last, skippable)) = rest.split_last() else { return false };
+    let takes_all = matches!(last, Node::Repeat { min: 0 | 1, max: None, mode, node }
+        if *mode == Repetition::Greedy && matches!(**node, Node::Any { newline: false }));
+    let may_be_left_out = |node: &&Node| {
+        matches!(node, Node::Repeat { min: 0, mode, .. }
+        if *mode != Repetition::Possessive)
+    };
+    takes_all && skippable.iter().all(may_be_left_out)
+}
+
+fn flatten<'a>(node: &'a Node, out: &mut Vec<&'a Node>) {
+    match node {
+        Node::Concat(items) => items.iter().for_each(|item| flatten(item, out)),
+        Node::Capture { node, .. } => flatten(node, out),
+        other => out.push(other),
     }
 }
 

@@ -89,6 +89,8 @@ impl BlockGate {
         let of_prefix = |required: Option<&Required>| required.map(|required| required.0.clone());
         let texts = match prefix {
             None => of_failures(),
+            // Whether a line passes it can be told without looking.
+            Some(_) if takes_every_line(filter) => of_failures(),
             Some(required) if failures_only => of_failures().or_else(|| of_prefix(required)),
             Some(required) => of_prefix(required),
         };
@@ -170,7 +172,8 @@ impl Scanner {
                 next_hit = lines_gate.find(block, start);
                 hit_gate = Some(wants);
             }
-            let wanted = next_hit < end;
+            // Who wants to see lines wants to see what prefregex made of them, too.
+            let wanted = next_hit < end || (wants == Wants::Lines && gate.takes_every_line);
             let from = start;
             start = end + 1;
             if line.first().is_none_or(|b| *b == b'#') {
@@ -179,7 +182,9 @@ impl Scanner {
             let found = self.dates.find_again(line, now);
             if let Some(found) = &found {
                 let quick = if !wanted && !seam_matters(lines_gate, line, found) {
-                    Quick::Missed { prefixed: false }
+                    Quick::Missed {
+                        prefixed: gate.takes_every_line && line.len() > cut_length(found),
+                    }
                 } else if wants == Wants::Counts && found.cut.start == 0 && !found.cut.is_empty() {
                     // A line break behind the line serves as the newline that expressions want.
                     let text = block.get(from + found.cut.end..=end).unwrap_or_default();
@@ -242,21 +247,19 @@ impl Scanner {
         now: Timestamp,
         tally: &mut dyn Tally,
     ) -> Quick {
-        let (Ok(line), Ok(text)) = (std::str::from_utf8(line), std::str::from_utf8(text)) else {
-            return Quick::Unsure;
-        };
         if self.filter.maxlines > 1 {
             return Quick::Unsure;
         }
+        let Ok(text) = std::str::from_utf8(text) else { return Quick::Unsure };
         let mut scan = Scan::default();
         self.details = false;
-        self.judge_line(Parts::undated(line), text, None, now, &mut scan);
+        self.judge_line(Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
         if scan.failures.is_empty() && scan.ignored_by.is_empty() {
             return Quick::Missed { prefixed: scan.prefixed };
         }
-        tally.scanned(number, line, scan, self);
+        tally.scanned(number, &decoded(line), scan, self);
         Quick::Told
     }
 
@@ -330,6 +333,15 @@ fn always_names(node: &Node) -> bool {
         Node::Repeat { min, node, .. } => *min > 0 && always_names(node),
         _ => false,
     }
+}
+
+/// True if the filter's prefregex takes every line that holds anything besides its date.
+pub(super) fn takes_every_line(filter: &Filter) -> bool {
+    filter.prefregex.as_ref().is_some_and(|prefregex| prefregex.pattern.takes_every_line())
+}
+
+fn cut_length(found: &DateMatch) -> usize {
+    found.cut.end - found.cut.start
 }
 
 /// True if a required text might stand across the place where the date is cut out.

@@ -31,6 +31,8 @@ pub struct Gate {
     pub block: BlockGate,
     /// The same where only failures are asked for.
     pub block_of_failures: BlockGate,
+    /// Every line with any text passes prefregex.
+    pub takes_every_line: bool,
 }
 
 /// The failregexes that are worth a try: [`Candidates::next`] gives them in order.
@@ -90,7 +92,8 @@ impl Gate {
         let literals = worth_it.then(automaton).flatten();
         let block = BlockGate::new(filter, false);
         let block_of_failures = BlockGate::new(filter, true);
-        Gate { by_first, literals, owners, free, words, block, block_of_failures }
+        let takes_every_line = super::block::takes_every_line(filter);
+        Gate { takes_every_line, by_first, literals, owners, free, words, block, block_of_failures }
     }
 
     /// Finds the failregexes that may match `text`.

@@ -60,6 +60,7 @@ impl Scanner {
         now: Timestamp,
         scan: &mut Scan,
     ) {
+        let is_ascii = text.is_ascii();
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
@@ -71,7 +72,7 @@ impl Scanner {
         let mut offset = 0;
         let owned;
         if let Some(prefregex) = &filter.prefregex {
-            if !found(prefregex, text, &mut self.pre_hit, scan) {
+            if !found(prefregex, text, is_ascii, &mut self.pre_hit, scan) {
                 return;
             }
             let range = prefregex.pattern.group("content");
@@ -100,7 +101,7 @@ impl Scanner {
         while let Some(regex) = candidates.next() {
             let Some(expression) = filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
-            if !found(expression, content, hit, scan) {
+            if !found(expression, content, is_ascii, hit, scan) {
                 continue;
             }
             if !filter.ignoreregex.is_empty() && self.is_ignored(content, scan) {
@@ -148,7 +149,7 @@ impl Scanner {
         }
         let mut common = Fields::default();
         if let Some(prefregex) = &self.filter.prefregex {
-            if !found(prefregex, &text, &mut self.pre_hit, scan) {
+            if !found(prefregex, &text, text.is_ascii(), &mut self.pre_hit, scan) {
                 return;
             }
             common = prefregex.fields(&text.as_str().into(), 0, &self.pre_hit);
@@ -172,7 +173,7 @@ impl Scanner {
             }
             let Some(expression) = self.filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
-            if !found(expression, &text, hit, scan) {
+            if !found(expression, &text, text.is_ascii(), hit, scan) {
                 continue;
             }
             let fields = expression.fields(&text.as_str().into(), 0, hit);
@@ -209,7 +210,7 @@ impl Scanner {
     fn is_ignored(&mut self, text: &str, scan: &mut Scan) -> bool {
         let mut ignored = false;
         for (index, expression) in self.filter.ignoreregex.iter().enumerate() {
-            if found(expression, text, &mut self.ignore_hit, scan) {
+            if found(expression, text, text.is_ascii(), &mut self.ignore_hit, scan) {
                 ignored = true;
                 scan.ignored_by.push(index);
                 if !self.options.check_all {
@@ -311,8 +312,14 @@ impl Scanner {
 }
 
 /// Searches, and counts it if the engine gave up.
-fn found(expression: &Expression, text: &str, hit: &mut Hit, scan: &mut Scan) -> bool {
-    match expression.pattern.search(text, hit) {
+fn found(
+    expression: &Expression,
+    text: &str,
+    is_ascii: bool,
+    hit: &mut Hit,
+    scan: &mut Scan,
+) -> bool {
+    match expression.pattern.search_known(text, is_ascii, hit) {
         Ok(found) => found,
         Err(_) => {
             scan.out_of_steps += 1;

@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::{
-    Machine, Run, Split, Start, Step,
+    Machine, Run, Split, Start, Step, Word,
     bytes::{Bytes, First, first, host_bytes, may_be_empty},
 };
 use crate::filter::syntax::{Assert, Expression, Node, Repetition};
@@ -60,7 +60,7 @@ fn start_of(node: &Node, steps: &[Step]) -> Start {
         (Some(Step::Text(text)), _) => {
             Start::Text(Box::new(memmem::Finder::new(text).into_owned()))
         }
-        (_, Some(set)) => Start::Set(set),
+        (_, Some(set)) => Start::Set(set.table()),
         _ => Start::Anywhere,
     }
 }
@@ -187,7 +187,7 @@ impl Compiler {
             self.push(Step::Never)?;
             return Some(());
         }
-        self.push(Step::One(set)).map(|_| ())
+        self.push(Step::One(set.table())).map(|_| ())
     }
 
     /// One after the other; neighbouring characters become one text.
@@ -247,7 +247,7 @@ impl Compiler {
         // The end of a group takes nothing, so it may stand between.
         let before = self.steps.iter_mut().rev().find(|step| !matches!(step, Step::Save(_)));
         let Some(Step::Run(run) | Step::Lazy(run)) = before else { return };
-        run.text = Some(text.into_boxed_slice());
+        run.text = Some(word(text));
     }
 
     fn alternate(&mut self, branches: &[Node], follow: First) -> Option<()> {
@@ -267,8 +267,8 @@ impl Compiler {
             let split = Split {
                 first: start,
                 second: self.steps.len(),
-                first_set: first(branch, follow, self.ignore_case).known(),
-                second_set: others,
+                first_set: first(branch, follow, self.ignore_case).known().map(Bytes::table),
+                second_set: others.map(Bytes::table),
             };
             self.patch(place, Step::Split(Box::new(split)));
         }
@@ -294,11 +294,11 @@ impl Compiler {
             let max = max.map_or(usize::MAX, |max| max as usize);
             let follow = follow.known();
             let run = Run {
-                set,
+                set: set.table(),
                 but: set.all_but(),
                 min: min as usize,
                 max,
-                follow,
+                follow: follow.map(Bytes::table),
                 is_final: follow.is_some_and(|follow| follow.and(set).is_empty()),
                 text: None,
             };
@@ -357,7 +357,9 @@ impl Compiler {
         let round = (place + 1, again.known());
         let on = (end, follow.known());
         let (one, other) = if mode == Repetition::Lazy { (on, round) } else { (round, on) };
-        let split = Split { first: one.0, second: other.0, first_set: one.1, second_set: other.1 };
+        let table = |set: Option<Bytes>| set.map(Bytes::table);
+        let (first_set, second_set) = (table(one.1), table(other.1));
+        let split = Split { first: one.0, second: other.0, first_set, second_set };
         self.patch(place, Step::Split(Box::new(split)));
     }
 
@@ -383,10 +385,28 @@ impl Compiler {
         };
         self.node(node, follow)?;
         if let Some((place, group)) = place {
-            self.patch(place, Step::Address { group, end: self.steps.len() });
+            let (hostlike, end) = (host_bytes().table(), self.steps.len());
+            self.patch(place, Step::Address { group, hostlike, end });
         }
         Some(())
     }
+}
+
+/// Of the bytes of a text, marks and capitals are rarer in logs than letters, and those rarer than
+/// blanks.
+fn word(text: Vec<u8>) -> Word {
+    let commonness = |byte: &u8| match byte {
+        b' ' => 9,
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 7,
+        b'a'..=b'z' => 5,
+        b'0'..=b'9' | b'.' => 6,
+        b':' | b'-' | b'=' | b'/' => 4,
+        b'A'..=b'Z' => 3,
+        _ => 2,
+    };
+    let rarest = text.iter().enumerate().min_by_key(|(_, byte)| commonness(byte));
+    let (offset, rare) = rarest.map_or((0, 0), |(offset, byte)| (offset, *byte));
+    Word { text: text.into_boxed_slice(), rare, offset }
 }
 
 /// What a group without a name holds.
