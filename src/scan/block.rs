@@ -37,6 +37,10 @@ pub trait Tally {
 
     /// A line matched just this failregex, and that is all of it; only where [`Wants::Counts`].
     fn counted(&mut self, regex: usize, prefixed: bool);
+
+    /// The same for many lines: how many each failregex matched, and how many of them passed
+    /// prefregex.
+    fn counted_many(&mut self, hits: &[u64], prefixed: u64);
 }
 
 /// How much a [`Tally`] wants to hear.
