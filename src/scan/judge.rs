@@ -65,7 +65,6 @@ impl Scanner {
             return;
         }
         let filter = Arc::clone(&self.filter);
-        let mut common: Option<Fields> = None;
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
@@ -115,9 +114,7 @@ impl Scanner {
             let fields = expression.fields(whole, offset, hit);
             let merged = match &filter.prefregex {
                 Some(prefregex) => {
-                    let hit = &self.pre_hit;
-                    let common = common.get_or_insert_with(|| prefix_fields(prefregex, whole, hit));
-                    let mut merged = common.clone();
+                    let mut merged = prefix_fields(prefregex, whole, &self.pre_hit);
                     merged.update(fields);
                     merged
                 }
