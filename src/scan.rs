@@ -78,6 +78,8 @@ pub struct Scan {
     pub prefixed: bool,
     /// Its groups, where a report may show them.
     pub prefregex: Option<Fields>,
+    /// Matches whose sessions are for another scanner to tell; empty but within a survey.
+    pub deferred: Vec<(usize, Fields)>,
     /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
 }
@@ -93,6 +95,8 @@ pub struct Scanner {
     is_plain: bool,
     /// False while only numbers are asked for.
     details: bool,
+    /// Matches are handed on as they are: another scanner knows the sessions.
+    defers: bool,
     /// How often the detector had to look at a whole line: what it knows may have changed.
     learnt: u64,
     candidates: Candidates,
@@ -156,6 +160,7 @@ impl Scanner {
         Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
+            defers: false,
             learnt: 0,
             hits: filter.failregex.iter().map(|_| Hit::default()).collect(),
             filter,

@@ -260,7 +260,7 @@ impl Scanner {
         self.judge_line(Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
-        if scan.failures.is_empty() && scan.ignored_by.is_empty() {
+        if scan.failures.is_empty() && scan.ignored_by.is_empty() && scan.deferred.is_empty() {
             return Quick::Missed { prefixed: scan.prefixed };
         }
         tally.scanned(number, &decoded(line), scan, self);

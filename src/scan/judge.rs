@@ -120,6 +120,10 @@ impl Scanner {
                 }
                 None => fields,
             };
+            if self.defers {
+                scan.deferred.push((regex, merged));
+                continue;
+            }
             // Where only numbers are asked for, nobody will look at the line again.
             let lines = self
                 .details
@@ -216,6 +220,17 @@ impl Scanner {
             }
         }
         ignored
+    }
+
+    /// Concludes what another scanner found on a line, where only numbers are asked for.
+    pub(super) fn conclude_deferred(&mut self, scan: &mut Scan, now: Timestamp) {
+        self.details = false;
+        for (regex, fields) in std::mem::take(&mut scan.deferred) {
+            if let Conclusion::Found(failure) = self.conclude(regex, fields, &[], None, now) {
+                scan.failures.push(failure);
+            }
+        }
+        self.details = true;
     }
 
     /// Names the offender of one match, by way of its session if it has one.

@@ -1,7 +1,8 @@
 //! Blocks that are surveyed beside each other.
 //!
-//! What a line comes to depends on the lines before it only through the date detector, as long as
-//! the filter knows neither sessions nor buffers. So several blocks of a log can be looked at at
+//! What matches on a line depends on the lines before it only through the date detector, as long
+//! as the filter has no buffer of several lines; what a match *means* may depend on its session,
+//! and that is concluded when the numbers are put together. So several blocks of a log can be looked at at
 //! the same time, each by a scanner that begins with what the [`Scanner`] knows of dates at that
 //! moment, and the numbers are put together in the order of the log:
 //!
@@ -9,7 +10,7 @@
 //! let mut helper = scanner.helper()?;          // once per thread
 //! helper.catch_up(&scanner);                   // before each block
 //! let survey = helper.survey(block, now);      // beside the others
-//! scanner.accept(survey?, &mut tally)          // in order
+//! scanner.accept(survey?, number, now, &mut tally)  // in order
 //! ```
 //!
 //! A survey is given up where a line is not dated as the last one was, and is not accepted where
@@ -55,19 +56,33 @@ pub struct Helper {
 impl Scanner {
     /// A helper, if blocks of this filter can be surveyed beside each other.
     pub fn helper(&self) -> Option<Helper> {
-        self.is_plain.then(|| Helper { scanner: self.sibling() })
+        // Without sessions a line is done with its first match; with them, a report goes on to the
+        // next expression whatever the session says, so nothing is lost by asking it later.
+        let fits = self.is_plain || (self.filter.maxlines == 1 && self.options.check_all);
+        fits.then(|| {
+            let mut scanner = self.sibling();
+            scanner.defers = !scanner.is_plain;
+            Helper { scanner }
+        })
     }
 
     /// Takes over the numbers of the block that comes next. `number` is the number of the line
     /// before it; answers the number of its last line, or `None` if the survey does not hold.
-    pub fn accept(&mut self, survey: Survey, number: u64, tally: &mut dyn Tally) -> Option<u64> {
+    pub fn accept(
+        &mut self,
+        survey: Survey,
+        number: u64,
+        now: Timestamp,
+        tally: &mut dyn Tally,
+    ) -> Option<u64> {
         if survey.learnt != self.learnt || tally.wants() != Wants::Counts {
             return None;
         }
         let numbers = survey.numbers;
         self.dates.absorb(&survey.dates, &survey.before);
         self.last_date = survey.last_date.or(self.last_date.take());
-        for (offset, line, scan) in numbers.scans {
+        for (offset, line, mut scan) in numbers.scans {
+            self.conclude_deferred(&mut scan, now);
             self.out_of_steps += u64::from(scan.out_of_steps);
             tally.scanned(number + offset, &line, scan, self);
         }
