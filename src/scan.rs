@@ -25,7 +25,7 @@ use crate::{
 
 pub use crate::record::CutLine;
 pub use block::{Tally, Wants};
-use gate::{Candidates, Gate};
+use gate::{Bits, Candidates, Gate};
 
 /// How a scanner is used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -100,6 +100,9 @@ pub struct Scanner {
     /// How often the detector had to look at a whole line: what it knows may have changed.
     learnt: u64,
     candidates: Candidates,
+    /// Failregexes that the block search has found worth a try on this line, if it has.
+    preset: Bits,
+    has_preset: bool,
     memory: Memory,
     sessions: Sessions,
     /// The last `maxlines` lines that no failure has taken.
@@ -168,6 +171,8 @@ impl Scanner {
             options,
             gate,
             candidates: Candidates::default(),
+            preset: Bits::default(),
+            has_preset: false,
             memory: Memory::default(),
             sessions: Sessions::default(),
             buffer: Vec::new(),
@@ -206,6 +211,7 @@ impl Scanner {
 
     /// Scans one line, given without its line break.
     pub fn scan(&mut self, line: &str, now: Timestamp) -> Scan {
+        self.has_preset = false;
         self.learnt += 1;
         let found = self.dates.find(line, now);
         self.scan_found(line, found.as_ref(), now)
@@ -215,6 +221,7 @@ impl Scanner {
     /// text, for display.
     pub fn scan_stamped(&mut self, line: &str, stamp: &str, at: Timestamp, now: Timestamp) -> Scan {
         self.last_date = Some((at, stamp.to_owned()));
+        self.has_preset = false;
         self.scan_parts(Parts { before: "", date: stamp, after: line }, Some(at), now)
     }
 

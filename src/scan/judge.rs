@@ -95,8 +95,8 @@ impl Scanner {
             }
         }
         let mut line: Option<Arc<CutLine>> = None;
+        self.choose(content.as_bytes());
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.gate.choose(content.as_bytes(), &mut candidates);
         while let Some(regex) = candidates.next() {
             let Some(expression) = filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
