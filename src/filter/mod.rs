@@ -16,6 +16,7 @@ pub mod fields;
 pub mod lint;
 pub mod literal;
 pub mod machine;
+mod marks;
 pub mod regex;
 pub mod session;
 pub mod spec;
@@ -27,8 +28,9 @@ use std::{fmt, sync::Arc};
 pub use fields::{Field, Fields, Piece};
 pub use lint::Lint;
 pub use machine::{Memory, Outcome};
+pub use marks::Marks;
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
-pub use session::{Draft, Sessions};
+pub use session::{Draft, LineFacts, Sessions};
 pub use spec::{FilterSpec, UseDns};
 
 use crate::place::{Located, Place};
@@ -61,6 +63,7 @@ pub struct Expression {
     alternatives: Vec<(Arc<str>, Arc<str>)>,
     /// `(group, name)`: one more part of the tuple `name`.
     tuples: Vec<(Arc<str>, Arc<str>)>,
+    roles: marks::Roles,
 }
 
 /// Why a filter cannot be used. Always the user's file, so each message says where, what, and what
@@ -204,7 +207,8 @@ impl Expression {
         let mut tuples = composed(&pattern, "tuple_");
         alternatives.sort();
         tuples.sort();
-        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples })
+        let roles = marks::Roles::new(&pattern, &alternatives);
+        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples, roles })
     }
 
     /// True if it has a group that can say who failed, or to which session that belongs.
