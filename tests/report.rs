@@ -255,7 +255,11 @@ fn a_filter_with_prefregex_whose_expressions_all_match() {
             0 => (0..3).map(|regex| failure(regex, "192.0.2.1", 0)).collect(),
             _ => Vec::new(),
         };
-        report.add(line, &Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() }, now);
+        report.add(
+            line,
+            &Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() },
+            now,
+        );
     }
     report.set_dates(Some(vec![DateHits {
         name: "^Year-Month-Day 24hour:Minute:Second".into(),
@@ -303,7 +307,8 @@ fn a_filter_as_fail2ban_regex_reports_it() {
                 line if line == LOG[2] => (0..3).map(|n| failure(n, "2001:db8::1", 2)).collect(),
                 _ => Vec::new(),
             };
-            let scan = Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() };
+            let scan =
+                Scan { failures, prefixed: true, prefregex: Some(groups), ..Scan::default() };
             report.add(line, &scan, Timestamp::default());
         }
         report.set_dates(Some(vec![DateHits {

@@ -59,6 +59,7 @@ If the text is the path of a filter file, the ignoreregexes of that file are tak
         },
     ],
     flags: FLAGS,
+    later: &[],
     frame: include_str!("../../../man/sentryban-regex.1.in"),
 };
 
