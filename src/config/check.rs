@@ -97,9 +97,8 @@ pub fn test(tree: &Tree, more: Vec<Finding>, now: Timestamp) -> Report {
 /// What the jail looks for, even where it cannot run for another reason.
 fn filter_of(jail: &Jail) -> Option<FilterSpec> {
     let values = jail.values.as_ref()?;
-    values.filter.as_ref()?;
     // What does not fit its type is among the jail's findings already.
-    Some(jail_typed::filter(values, &mut Vec::new()))
+    values.looks_for_something().then(|| jail_typed::filter(values, &mut Vec::new()))
 }
 
 /// `jail [sshd]: filter sshd, 21 failregexes, logs /var/log/auth.log`.

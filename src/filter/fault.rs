@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::PatternError;
+use super::{PatternError, tag};
 use crate::place::Place;
 
 /// Why a filter cannot be used. Always the user's file, so each message says where, what, and what
@@ -100,7 +100,12 @@ impl FilterError {
                 }
                 PatternError::Empty => format!("{option} is empty"),
             },
-            FilterError::NoFailureId { source, .. } => format!("failregex names nobody: {source}"),
+            FilterError::NoFailureId { source, .. } => match tag::unset(source) {
+                None => format!("failregex names nobody: {source}"),
+                Some(tag) => {
+                    format!("failregex names nobody, and nothing sets its <{tag}>: {source}")
+                }
+            },
             FilterError::NoLines { .. } => "'maxlines = 0' leaves no line to look at".to_owned(),
         }
     }
@@ -116,6 +121,9 @@ impl FilterError {
                 }
                 PatternError::Engine(_) => "split it into several lines, or repeat smaller parts",
             },
+            FilterError::NoFailureId { source, .. } if tag::unset(source).is_some() => {
+                tag::UNSET_ADVICE
+            }
             FilterError::NoFailureId { .. } => {
                 "put <HOST>, <ADDR> or <F-ID>…</F-ID> where the offender stands"
             }

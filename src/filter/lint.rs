@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     Expression, Filter,
     syntax::{Assert, Node, Repetition},
+    tag,
 };
 use crate::place::Place;
 
@@ -27,6 +28,8 @@ pub enum LintKind {
     GreedyBeforeHost,
     /// `<SKIPLINES>` or a newline, in a filter whose buffer holds one line.
     NeedsMaxlines,
+    /// `<mode>` where no option is called so: the text itself is looked for.
+    UnsetTag,
 }
 
 impl Lint {
@@ -40,6 +43,9 @@ impl Lint {
             LintKind::NeedsMaxlines => {
                 "the expression spans lines, but maxlines is 1, so it never matches"
             }
+            LintKind::UnsetTag => {
+                "the expression has a tag that no option sets, so it is looked for as it stands"
+            }
         }
     }
 
@@ -50,6 +56,7 @@ impl Lint {
                 "end it with '$', or write what may stand there ('[^/]+', '\\S+', '.*?')"
             }
             LintKind::NeedsMaxlines => "set maxlines to the number of lines that it spans",
+            LintKind::UnsetTag => tag::UNSET_ADVICE,
         }
     }
 }
@@ -70,6 +77,9 @@ pub fn lint(filter: &Filter) -> Vec<Lint> {
         }
         if filter.maxlines == 1 && expression.pattern.source.contains("<SKIPLINES>") {
             report(LintKind::NeedsMaxlines);
+        }
+        if tag::unset(&expression.pattern.source).is_some() {
+            report(LintKind::UnsetTag);
         }
     }
     found
