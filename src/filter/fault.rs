@@ -57,6 +57,7 @@ const ADVICE: &[(&str, &str)] = &[
     ("is no escape that is known", "write the letter without the '\\'"),
     ("runs backwards or has no end", "write ']' behind it; '-' stands for itself as the last sign"),
     ("comment without an end", "close it with ')'"),
+    ("is not supported", "write both cases out where case does not count, such as [Aa]"),
     ("nested more than", "write it with fewer brackets"),
 ];
 

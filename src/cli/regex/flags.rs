@@ -131,7 +131,7 @@ Character encoding of the log, such as
 .B UTF\\-8
 (the default) or
 .BR ISO\\-8859\\-1 .
-What does not decode is replaced, not fatal.",
+See ENCODING.",
         )
     },
     Flag {
