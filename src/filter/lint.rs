@@ -101,10 +101,10 @@ fn greedy_before_host(node: &Node) -> bool {
         Node::Repeat { min: 0, .. } => false,
         item => ends_line(item),
     };
-    let since_anchor = before.iter().rposition(|item| is_anchor(&item)).map_or(0, |at| at + 1);
+    let since_anchor = before.iter().rposition(&is_anchor).map_or(0, |at| at + 1);
     let takes_all = |item: &&Node| !ends_line(item) && holds_catch_all(item, true);
     let greedy = before.iter().skip(since_anchor).any(takes_all);
-    let ends = behind.last().is_some_and(|item| is_anchor(&item));
+    let ends = behind.last().is_some_and(is_anchor);
     let loose = behind.iter().skip(1).any(|item| holds_catch_all(item, false));
     greedy && (!ends || loose)
 }

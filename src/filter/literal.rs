@@ -30,7 +30,7 @@ fn shortest(set: &[Vec<u8>]) -> usize {
 fn better(one: Option<Vec<Vec<u8>>>, other: Option<Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
     match (one, other) {
         (Some(one), Some(other)) => {
-            let worth = |set: &[Vec<u8>]| (shortest(set).min(12), usize::MAX - set.len());
+            let worth = |set: &[Vec<u8>]| (shortest(set).min(40), usize::MAX - set.len());
             Some(if worth(&other) > worth(&one) { other } else { one })
         }
         (one, other) => one.or(other),

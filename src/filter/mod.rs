@@ -149,7 +149,7 @@ impl Expression {
     /// The named groups of a hit, with alternatives and tuples merged. The text that was searched
     /// begins at byte `offset` of `line`.
     pub fn fields(&self, line: &Arc<str>, offset: usize, hit: &Hit) -> Fields {
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_room();
         for (name, range) in self.pattern.names().iter().zip(&hit.groups) {
             if let Some(range) = range {
                 let range = offset + range.start..offset + range.end;
@@ -157,10 +157,11 @@ impl Expression {
             }
         }
         for (group, name) in &self.alternatives {
-            if fields.is_set(group) && !fields.is_set(name) {
-                if let Some(value) = fields.get(group).cloned() {
-                    fields.set(name, value);
-                }
+            if fields.is_set(group)
+                && !fields.is_set(name)
+                && let Some(value) = fields.get(group).cloned()
+            {
+                fields.set(name, value);
             }
         }
         for (group, name) in &self.tuples {

@@ -12,7 +12,7 @@ use super::{
     literal::{self, Required},
     machine::{Bytes, Machine, Memory, Outcome},
     spec::UseDns,
-    syntax::{self, Expression, SyntaxError},
+    syntax::{self, Assert, Expression, Node, Repetition, SyntaxError},
     tag,
 };
 
@@ -130,7 +130,10 @@ impl Pattern {
             required,
             engine,
         };
-        pattern.compile_ascii()?;
+        // Where the machine can run it, the engine is built when it is first needed: hardly ever.
+        if pattern.machine.is_none() {
+            pattern.compile_ascii()?;
+        }
         Ok(pattern)
     }
 
@@ -167,6 +170,12 @@ impl Pattern {
         memory.group(*self.indices.get(group)?)
     }
 
+    /// True if every line that holds anything matches: `^`, then only what may be left out, then
+    /// `.+` up to the end. So are prefregexes that merely take a line apart.
+    pub fn takes_every_line(&self) -> bool {
+        takes_every_line(self.node())
+    }
+
     /// The tree of the expression.
     pub fn node(&self) -> &syntax::Node {
         &self.expression.node
@@ -177,7 +186,7 @@ impl Pattern {
         matches!(self.engine, Engine::Linear { .. })
     }
 
-    /// The usual line is ASCII, so this form is compiled at once, and tells if there is a fault.
+    /// The usual line is ASCII, so this form tells if there is a fault.
     fn compile_ascii(&self) -> Result<(), PatternError> {
         match &self.engine {
             Engine::Linear { ascii, .. } => {
@@ -200,8 +209,22 @@ impl Pattern {
     ///
     /// [`OutOfSteps`] if the backtracking engine gave up.
     pub fn search(&self, text: &str, hit: &mut Hit) -> Result<bool, OutOfSteps> {
+        self.search_known(text, text.is_ascii(), hit)
+    }
+
+    /// The same, where it is known whether the text `is_ascii`.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfSteps`] if the backtracking engine gave up.
+    pub fn search_known(
+        &self,
+        text: &str,
+        is_ascii: bool,
+        hit: &mut Hit,
+    ) -> Result<bool, OutOfSteps> {
         if let Some(machine) = &self.machine
-            && text.is_ascii()
+            && is_ascii
         {
             match machine.search(text.as_bytes(), &mut hit.memory) {
                 Outcome::Found => {
@@ -226,7 +249,9 @@ impl Pattern {
         hit.groups.clear();
         match (&self.engine, text.is_ascii()) {
             (Engine::Linear { ascii, .. }, true) => {
-                let Some(regex) = ascii.get().and_then(Option::as_ref) else { return Ok(false) };
+                let form = || emit::emit(self.node(), Dialect::LinearAscii);
+                let regex = ascii.get_or_init(|| build_bytes(&form()).ok()).as_ref();
+                let regex = regex.ok_or(OutOfSteps)?;
                 let mut locations = regex.capture_locations();
                 let Some(found) = regex.captures_read(&mut locations, text.as_bytes()) else {
                     return Ok(false);
@@ -238,9 +263,8 @@ impl Pattern {
             }
             (Engine::Linear { unicode, .. }, false) => {
                 let form = || emit::emit(self.node(), Dialect::LinearUnicode);
-                let Some(regex) = unicode.get_or_init(|| build_text(&form()).ok()) else {
-                    return Ok(false);
-                };
+                let regex = unicode.get_or_init(|| build_text(&form()).ok()).as_ref();
+                let regex = regex.ok_or(OutOfSteps)?;
                 let mut locations = regex.capture_locations();
                 let Some(found) = regex.captures_read(&mut locations, text) else {
                     return Ok(false);
@@ -252,13 +276,16 @@ impl Pattern {
             }
             (Engine::Backtracking { ascii, unicode }, is_ascii) => {
                 let regex = match is_ascii {
-                    true => ascii.get().and_then(Option::as_ref),
+                    true => {
+                        let form = || emit::emit(self.node(), Dialect::BacktrackingAscii);
+                        ascii.get_or_init(|| build_fancy(&form()).ok()).as_ref()
+                    }
                     false => {
                         let form = || emit::emit(self.node(), Dialect::BacktrackingUnicode);
                         unicode.get_or_init(|| build_fancy(&form()).ok()).as_ref()
                     }
                 };
-                let Some(regex) = regex else { return Ok(false) };
+                let regex = regex.ok_or(OutOfSteps)?;
                 let Some(found) = regex.captures(text).map_err(|_| OutOfSteps)? else {
                     return Ok(false);
                 };
@@ -268,6 +295,31 @@ impl Pattern {
                 Ok(true)
             }
         }
+    }
+}
+
+fn takes_every_line(node: &Node) -> bool {
+    let mut items = Vec::new();
+    flatten(node, &mut items);
+    let Some((Node::Assert(Assert::TextStart), rest)) = items.split_first() else { return false };
+    let Some((Node::Assert(Assert::TextEndNewline), rest)) = rest.split_last() else {
+        return false;
+    };
+    let Some((last, skippable)) = rest.split_last() else { return false };
+    let takes_all = matches!(last, Node::Repeat { min: 0 | 1, max: None, mode, node }
+        if *mode == Repetition::Greedy && matches!(**node, Node::Any { newline: false }));
+    let may_be_left_out = |node: &&Node| {
+        matches!(node, Node::Repeat { min: 0, mode, .. }
+        if *mode != Repetition::Possessive)
+    };
+    takes_all && skippable.iter().all(may_be_left_out)
+}
+
+fn flatten<'a>(node: &'a Node, out: &mut Vec<&'a Node>) {
+    match node {
+        Node::Concat(items) => items.iter().for_each(|item| flatten(item, out)),
+        Node::Capture { node, .. } => flatten(node, out),
+        other => out.push(other),
     }
 }
 

@@ -60,18 +60,18 @@ impl Scanner {
         now: Timestamp,
         scan: &mut Scan,
     ) {
+        let is_ascii = text.is_ascii();
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
         let filter = Arc::clone(&self.filter);
-        let mut common: Option<Fields> = None;
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
         let mut offset = 0;
         let owned;
         if let Some(prefregex) = &filter.prefregex {
-            if !found(prefregex, text, &mut self.pre_hit, scan) {
+            if !found(prefregex, text, is_ascii, &mut self.pre_hit, scan) {
                 return;
             }
             let range = prefregex.pattern.group("content");
@@ -95,12 +95,12 @@ impl Scanner {
             }
         }
         let mut line: Option<Arc<CutLine>> = None;
+        self.choose(content.as_bytes());
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.gate.choose(content.as_bytes(), &mut candidates);
         while let Some(regex) = candidates.next() {
             let Some(expression) = filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
-            if !found(expression, content, hit, scan) {
+            if !found(expression, content, is_ascii, hit, scan) {
                 continue;
             }
             if !filter.ignoreregex.is_empty() && self.is_ignored(content, scan) {
@@ -114,14 +114,16 @@ impl Scanner {
             let fields = expression.fields(whole, offset, hit);
             let merged = match &filter.prefregex {
                 Some(prefregex) => {
-                    let hit = &self.pre_hit;
-                    let common = common.get_or_insert_with(|| prefix_fields(prefregex, whole, hit));
-                    let mut merged = common.clone();
+                    let mut merged = prefix_fields(prefregex, whole, &self.pre_hit);
                     merged.update(fields);
                     merged
                 }
                 None => fields,
             };
+            if self.defers {
+                scan.deferred.push((regex, merged));
+                continue;
+            }
             // Where only numbers are asked for, nobody will look at the line again.
             let lines = self
                 .details
@@ -148,7 +150,7 @@ impl Scanner {
         }
         let mut common = Fields::default();
         if let Some(prefregex) = &self.filter.prefregex {
-            if !found(prefregex, &text, &mut self.pre_hit, scan) {
+            if !found(prefregex, &text, text.is_ascii(), &mut self.pre_hit, scan) {
                 return;
             }
             common = prefregex.fields(&text.as_str().into(), 0, &self.pre_hit);
@@ -172,7 +174,7 @@ impl Scanner {
             }
             let Some(expression) = self.filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
-            if !found(expression, &text, hit, scan) {
+            if !found(expression, &text, text.is_ascii(), hit, scan) {
                 continue;
             }
             let fields = expression.fields(&text.as_str().into(), 0, hit);
@@ -209,7 +211,7 @@ impl Scanner {
     fn is_ignored(&mut self, text: &str, scan: &mut Scan) -> bool {
         let mut ignored = false;
         for (index, expression) in self.filter.ignoreregex.iter().enumerate() {
-            if found(expression, text, &mut self.ignore_hit, scan) {
+            if found(expression, text, text.is_ascii(), &mut self.ignore_hit, scan) {
                 ignored = true;
                 scan.ignored_by.push(index);
                 if !self.options.check_all {
@@ -218,6 +220,17 @@ impl Scanner {
             }
         }
         ignored
+    }
+
+    /// Concludes what another scanner found on a line, where only numbers are asked for.
+    pub(super) fn conclude_deferred(&mut self, scan: &mut Scan, now: Timestamp) {
+        self.details = false;
+        for (regex, fields) in std::mem::take(&mut scan.deferred) {
+            if let Conclusion::Found(failure) = self.conclude(regex, fields, &[], None, now) {
+                scan.failures.push(failure);
+            }
+        }
+        self.details = true;
     }
 
     /// Names the offender of one match, by way of its session if it has one.
@@ -311,8 +324,14 @@ impl Scanner {
 }
 
 /// Searches, and counts it if the engine gave up.
-fn found(expression: &Expression, text: &str, hit: &mut Hit, scan: &mut Scan) -> bool {
-    match expression.pattern.search(text, hit) {
+fn found(
+    expression: &Expression,
+    text: &str,
+    is_ascii: bool,
+    hit: &mut Hit,
+    scan: &mut Scan,
+) -> bool {
+    match expression.pattern.search_known(text, is_ascii, hit) {
         Ok(found) => found,
         Err(_) => {
             scan.out_of_steps += 1;

@@ -27,6 +27,15 @@ impl Bytes {
         text.iter().fold(Bytes::NONE, |set, byte| set.or(Bytes::of(*byte)))
     }
 
+    /// As a table, for the places where every nanosecond counts.
+    pub fn table(self) -> Table {
+        let mut table = [false; 256];
+        for byte in 0..128 {
+            table[usize::from(byte)] = self.has(byte);
+        }
+        Table(Box::new(table))
+    }
+
     /// True if `byte` is in it.
     #[inline]
     pub const fn has(self, byte: u8) -> bool {
@@ -98,6 +107,30 @@ impl Bytes {
     }
 }
 
+/// A set that is asked by one look.
+#[derive(Clone)]
+pub struct Table(Box<[bool; 256]>);
+
+impl Table {
+    /// True if `byte` is in it.
+    #[inline(always)]
+    pub fn has(&self, byte: u8) -> bool {
+        self.0[usize::from(byte)]
+    }
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = (0..128_u8).filter(|byte| self.has(*byte));
+        f.debug_list().entries(bytes.map(char::from)).finish()
+    }
+}
+
+/// What an IPv4 address is made of.
+pub fn address_bytes() -> Bytes {
+    Bytes::set(Set::Digit).or(Bytes::of(b'.'))
+}
+
 /// What of a host's name or address can stand next to it: letters, digits and `_.-^:[]`.
 pub fn host_bytes() -> Bytes {
     Bytes::set(Set::Word).or(Bytes::any(b".-^:[]"))
@@ -141,7 +174,8 @@ pub fn first(node: &Node, follow: First, ignore_case: bool) -> First {
         Node::Assert(Assert::TextEndNewline | Assert::LineEnd) => {
             First { bytes: Bytes::of(b'\n'), open: false }
         }
-        Node::Assert(_) | Node::Look { .. } => First::OPEN.or(follow),
+        // A condition takes nothing and only narrows down what may follow.
+        Node::Assert(_) | Node::Look { .. } => follow,
         Node::Capture { node, .. } | Node::Atomic(node) => first(node, follow, ignore_case),
         Node::Host { node, .. } => first(node, follow, ignore_case),
         Node::IgnoreCase(node) => first(node, follow, true),

@@ -3,8 +3,9 @@
 use memchr::memmem;
 
 use super::{
-    Machine, Run, Split, Start, Step,
-    bytes::{Bytes, First, first, host_bytes, may_be_empty},
+    Machine, Run, Split, Start, Step, Word,
+    bytes::{Bytes, First, address_bytes, first, host_bytes, may_be_empty},
+    conditions::{refers_to_host, resolved},
 };
 use crate::filter::syntax::{Assert, Expression, Node, Repetition};
 
@@ -14,14 +15,15 @@ const STEPS_MAX: usize = 4_000;
 impl Machine {
     /// Compiles `expression`; `None` if there is something in it that only an engine knows.
     pub fn new(expression: &Expression) -> Option<Machine> {
-        let refers = refers_back(&expression.node);
+        let node = resolved(&expression.node);
+        let refers = refers_to_host(&node);
         let mut compiler = Compiler { steps: Vec::new(), ignore_case: false, refers };
-        compiler.node(&expression.node, First::OPEN)?;
+        compiler.node(&node, First::OPEN)?;
         compiler.push(Step::Done)?;
-        let start = start_of(&expression.node, &compiler.steps);
+        let start = start_of(&node, &compiler.steps);
         // Behind `^`, whatever takes a byte first.
         let anchored = matches!(start, Start::Anchored);
-        let first = anchored.then(|| first(&unanchored(&expression.node), First::OPEN, false));
+        let first = anchored.then(|| first(&unanchored(&node), First::OPEN, false));
         let first = first.and_then(First::known);
         Some(Machine { steps: compiler.steps, groups: expression.groups.len(), start, first })
     }
@@ -60,7 +62,7 @@ fn start_of(node: &Node, steps: &[Step]) -> Start {
         (Some(Step::Text(text)), _) => {
             Start::Text(Box::new(memmem::Finder::new(text).into_owned()))
         }
-        (_, Some(set)) => Start::Set(set),
+        (_, Some(set)) => Start::Set(set.table()),
         _ => Start::Anywhere,
     }
 }
@@ -74,20 +76,6 @@ fn is_anchored(node: &Node) -> bool {
         Node::Capture { node, .. } | Node::IgnoreCase(node) | Node::Atomic(node) => {
             is_anchored(node)
         }
-        _ => false,
-    }
-}
-
-/// True if what follows may depend on what a group held.
-fn refers_back(node: &Node) -> bool {
-    match node {
-        Node::BackReference(_) | Node::Conditional { .. } => true,
-        Node::Capture { node, .. }
-        | Node::IgnoreCase(node)
-        | Node::Atomic(node)
-        | Node::Look { node, .. }
-        | Node::Repeat { node, .. } => refers_back(node),
-        Node::Concat(items) | Node::Alternate(items) => items.iter().any(refers_back),
         _ => false,
     }
 }
@@ -187,7 +175,7 @@ impl Compiler {
             self.push(Step::Never)?;
             return Some(());
         }
-        self.push(Step::One(set)).map(|_| ())
+        self.push(Step::One(set.table())).map(|_| ())
     }
 
     /// One after the other; neighbouring characters become one text.
@@ -247,7 +235,7 @@ impl Compiler {
         // The end of a group takes nothing, so it may stand between.
         let before = self.steps.iter_mut().rev().find(|step| !matches!(step, Step::Save(_)));
         let Some(Step::Run(run) | Step::Lazy(run)) = before else { return };
-        run.text = Some(text.into_boxed_slice());
+        run.text = Some(word(text));
     }
 
     fn alternate(&mut self, branches: &[Node], follow: First) -> Option<()> {
@@ -267,8 +255,8 @@ impl Compiler {
             let split = Split {
                 first: start,
                 second: self.steps.len(),
-                first_set: first(branch, follow, self.ignore_case).known(),
-                second_set: others,
+                first_set: first(branch, follow, self.ignore_case).known().map(Bytes::table),
+                second_set: others.map(Bytes::table),
             };
             self.patch(place, Step::Split(Box::new(split)));
         }
@@ -294,11 +282,11 @@ impl Compiler {
             let max = max.map_or(usize::MAX, |max| max as usize);
             let follow = follow.known();
             let run = Run {
-                set,
+                set: set.table(),
                 but: set.all_but(),
                 min: min as usize,
                 max,
-                follow,
+                follow: follow.map(Bytes::table),
                 is_final: follow.is_some_and(|follow| follow.and(set).is_empty()),
                 text: None,
             };
@@ -357,7 +345,9 @@ impl Compiler {
         let round = (place + 1, again.known());
         let on = (end, follow.known());
         let (one, other) = if mode == Repetition::Lazy { (on, round) } else { (round, on) };
-        let split = Split { first: one.0, second: other.0, first_set: one.1, second_set: other.1 };
+        let table = |set: Option<Bytes>| set.map(Bytes::table);
+        let (first_set, second_set) = (table(one.1), table(other.1));
+        let split = Split { first: one.0, second: other.0, first_set, second_set };
         self.patch(place, Step::Split(Box::new(split)));
     }
 
@@ -370,23 +360,37 @@ impl Compiler {
         Some(())
     }
 
-    /// The quick way to an IPv4 address is right where what follows cannot begin inside of a name
-    /// or address: then the longest address is the only one, and a name in its place would end
-    /// where it ends.
+    /// The quick way to an IPv4 address. The longest address is what the host in full would try
+    /// first. Where what follows cannot begin with a digit or a dot, it is also the only one: any
+    /// other address or name in its place would end within it, or where it ends.
     fn host(&mut self, node: &Node, follow: First) -> Option<()> {
-        let group = ip4_group(node);
-        let alone = follow.known().is_some_and(|set| set.and(host_bytes()).is_empty());
-        let quick = alone && !self.refers && !self.ignore_case;
-        let place = match group {
-            Some(group) if quick => Some((self.push(Step::Never)?, group)),
-            _ => None,
+        let Some(group) = ip4_group(node).filter(|_| !self.ignore_case && !self.refers) else {
+            return self.node(node, follow);
         };
+        let alone = follow.known().is_some_and(|set| set.and(address_bytes()).is_empty());
+        let place = self.push(Step::Never)?;
         self.node(node, follow)?;
-        if let Some((place, group)) = place {
-            self.patch(place, Step::Address { group, end: self.steps.len() });
-        }
+        let (hostlike, end) = (host_bytes().table(), self.steps.len());
+        self.patch(place, Step::Address { group, hostlike, alone, end });
         Some(())
     }
+}
+
+/// Of the bytes of a text, marks and capitals are rarer in logs than letters, and those rarer than
+/// blanks.
+fn word(text: Vec<u8>) -> Word {
+    let commonness = |byte: &u8| match byte {
+        b' ' => 9,
+        b'e' | b't' | b'a' | b'o' | b'i' | b'n' | b's' | b'r' => 7,
+        b'a'..=b'z' => 5,
+        b'0'..=b'9' | b'.' => 6,
+        b':' | b'-' | b'=' | b'/' => 4,
+        b'A'..=b'Z' => 3,
+        _ => 2,
+    };
+    let rarest = text.iter().enumerate().min_by_key(|(_, byte)| commonness(byte));
+    let (offset, rare) = rarest.map_or((0, 0), |(offset, byte)| (offset, *byte));
+    Word { text: text.into_boxed_slice(), rare, offset }
 }
 
 /// What a group without a name holds.

@@ -16,7 +16,10 @@
 
 mod bytes;
 mod compile;
+mod conditions;
 mod run;
+
+use bytes::Table;
 
 pub use bytes::Bytes;
 pub use run::{Memory, Outcome};
@@ -29,7 +32,7 @@ enum Step {
     /// This text.
     Text(Box<[u8]>),
     /// One byte of a set.
-    One(Bytes),
+    One(Table),
     /// As many bytes of a set as there are; then, if the rest fails, fewer.
     Run(Run),
     /// As few bytes of a set as possible.
@@ -57,9 +60,12 @@ enum Step {
         end: usize,
     },
     /// An IPv4 address with nothing of a host's name behind it: as `<HOST>` would match it, at
-    /// once. Otherwise the steps behind this one, up to `end`, are the host in full.
+    /// once. Otherwise, or if the rest fails and the address is not `alone` in its place, the
+    /// steps behind this one, up to `end`, are the host in full.
     Address {
         group: usize,
+        hostlike: Table,
+        alone: bool,
         end: usize,
     },
     /// Nothing in ASCII matches here.
@@ -70,17 +76,26 @@ enum Step {
 /// A repeated set.
 #[derive(Clone, Debug)]
 struct Run {
-    set: Bytes,
+    set: Table,
     /// The set is all bytes but this one: found by a search.
     but: Option<u8>,
     min: usize,
     max: usize,
     /// What follows begins with one of these, if that is known.
-    follow: Option<Bytes>,
+    follow: Option<Table>,
     /// What follows cannot begin within the run: there is no way back into it.
     is_final: bool,
     /// The text that follows, if it is a text.
-    text: Option<Box<[u8]>>,
+    text: Option<Word>,
+}
+
+/// A text and the byte of it that is searched for: the one that is likely to be the rarest.
+#[derive(Clone, Debug)]
+struct Word {
+    text: Box<[u8]>,
+    rare: u8,
+    /// Where in the text that byte stands.
+    offset: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -88,8 +103,8 @@ struct Split {
     first: usize,
     second: usize,
     /// Bytes with which each way can begin, if that is known.
-    first_set: Option<Bytes>,
-    second_set: Option<Bytes>,
+    first_set: Option<Table>,
+    second_set: Option<Table>,
 }
 
 /// A compiled expression.
@@ -110,6 +125,6 @@ enum Start {
     /// Where this text stands.
     Text(Box<memmem::Finder<'static>>),
     /// At a byte of this set.
-    Set(Bytes),
+    Set(Table),
     Anywhere,
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 
-use super::{Machine, Run, Split, Start, Step, bytes::host_bytes};
+use super::{Machine, Run, Split, Start, Step, Word, bytes::Table};
 use crate::filter::syntax::Assert;
 
 /// Steps for one text. An honest line takes about a hundred.
@@ -62,6 +62,11 @@ impl Memory {
         let from = self.slots.get(2 * number).copied().filter(|at| *at != UNSET)?;
         let to = self.slots.get(2 * number + 1).copied().filter(|at| *at != UNSET)?;
         Some(from..to)
+    }
+
+    /// Steps of the last search.
+    pub fn used(&self) -> u32 {
+        STEPS_MAX - self.steps
     }
 
     fn set(&mut self, slot: usize, at: usize) {
@@ -154,14 +159,20 @@ impl Machine {
                 Step::Atomic { end } => {
                     self.aside(step + 1, at, text, memory, false)?.map(|to| (*end, to))
                 }
-                Step::Address { group, end } => match address(text, at) {
-                    Some(to) => {
-                        memory.set(2 * group, at);
-                        memory.set(2 * group + 1, to);
-                        Some((*end, to))
+                Step::Address { group, hostlike, alone, end } => {
+                    match address(text, at, hostlike) {
+                        Some(to) => {
+                            // The long way begins with the same address and goes on with others.
+                            if !alone {
+                                memory.stack.push(Frame::Try { step: step + 1, at });
+                            }
+                            memory.set(2 * group, at);
+                            memory.set(2 * group + 1, to);
+                            Some((*end, to))
+                        }
+                        None => Some((step + 1, at)),
                     }
-                    None => Some((step + 1, at)),
-                },
+                }
                 Step::Never => None,
                 Step::Done => return Ok(Some(at)),
             };
@@ -253,6 +264,12 @@ impl Machine {
 /// The step budget is used up.
 struct TooLong;
 
+impl Word {
+    fn is_at(&self, text: &[u8], at: usize) -> bool {
+        text.get(at..).is_some_and(|rest| rest.starts_with(&self.text))
+    }
+}
+
 /// How far the run's set goes from `at`, at most `max` bytes.
 fn reach(run: &Run, at: usize, text: &[u8]) -> usize {
     let end = text.len().min(at.saturating_add(run.max));
@@ -288,20 +305,19 @@ fn greedy(
 
 /// The last place from `low` on and before `before` at which what follows can begin.
 fn end_before(run: &Run, low: usize, before: usize, text: &[u8]) -> Option<usize> {
-    if let Some(word) = &run.text
-        && let Some(first) = word.first()
-    {
+    if let Some(word) = &run.text {
         let mut before = before;
         loop {
-            let window = text.get(low..before.min(text.len()))?;
-            let at = low + memrchr(*first, window)?;
-            if text.get(at..).is_some_and(|rest| rest.starts_with(word)) {
+            // Only the rare byte is searched for; then the word is looked at in full.
+            let window = text.get(low + word.offset..(before + word.offset).min(text.len()))?;
+            let at = low + memrchr(word.rare, window)?;
+            if word.is_at(text, at) {
                 return Some(at);
             }
             before = at;
         }
     }
-    let Some(follow) = run.follow else { return before.checked_sub(1).filter(|at| *at >= low) };
+    let Some(follow) = &run.follow else { return before.checked_sub(1).filter(|at| *at >= low) };
     // The end of the text is never ruled out: `$` holds there.
     (low..before).rev().find(|at| text.get(*at).is_none_or(|byte| follow.has(*byte)))
 }
@@ -330,16 +346,16 @@ fn lengthen(
     text: &[u8],
     memory: &mut Memory,
 ) -> Option<(usize, usize)> {
-    let end = match (&run.text, run.follow) {
+    let end = match (&run.text, &run.follow) {
         (Some(word), _) => {
-            let first = word.first()?;
             let mut at = from;
             loop {
                 if at > high {
                     return None;
                 }
-                at += memchr(*first, text.get(at..(high + 1).min(text.len()))?)?;
-                if text.get(at..).is_some_and(|rest| rest.starts_with(word)) {
+                let window = at + word.offset..(high + 1 + word.offset).min(text.len());
+                at += memchr(word.rare, text.get(window)?)?;
+                if word.is_at(text, at) {
                     break at;
                 }
                 at += 1;
@@ -362,8 +378,8 @@ fn choose(split: &Split, at: usize, text: &[u8], memory: &mut Memory) -> Option<
         memory.stack.push(Frame::Try { step: split.second, at });
         return Some((split.first, at));
     };
-    let first = split.first_set.is_none_or(|set| set.has(byte));
-    let second = split.second_set.is_none_or(|set| set.has(byte));
+    let first = split.first_set.as_ref().is_none_or(|set| set.has(byte));
+    let second = split.second_set.as_ref().is_none_or(|set| set.has(byte));
     match (first, second) {
         (true, true) => {
             memory.stack.push(Frame::Try { step: split.second, at });
@@ -395,7 +411,7 @@ fn holds(assert: Assert, at: usize, text: &[u8]) -> bool {
 }
 
 /// The end of four groups of one to three digits at `at`, if nothing of a host stands behind.
-fn address(text: &[u8], at: usize) -> Option<usize> {
+fn address(text: &[u8], at: usize, hostlike: &Table) -> Option<usize> {
     let mut at = at;
     for part in 0..4 {
         if part > 0 {
@@ -411,6 +427,5 @@ fn address(text: &[u8], at: usize) -> Option<usize> {
         }
         at += digits;
     }
-    let hostlike = host_bytes();
     text.get(at).is_none_or(|byte| !hostlike.has(*byte)).then_some(at)
 }
