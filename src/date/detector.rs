@@ -214,7 +214,7 @@ impl DateDetector {
             }
         }
         self.first_unused = self.first_unused.max(other.first_unused);
-        self.place = other.place.clone();
+        self.place = other.place;
     }
 
     /// Sets the zone of stamps that name none (`logtimezone`); [`None`] for the machine's.
