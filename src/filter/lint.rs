@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Expression, Filter,
+    Expression, Filter, LINES_MAX,
     syntax::{Assert, Node, Repetition},
 };
 use crate::place::Place;
@@ -27,6 +27,8 @@ pub enum LintKind {
     GreedyBeforeHost,
     /// `<SKIPLINES>` or a newline, in a filter whose buffer holds one line.
     NeedsMaxlines,
+    /// `maxlines` is larger than a buffer may be.
+    TooManyLines,
 }
 
 impl fmt::Display for Lint {
@@ -44,6 +46,11 @@ impl fmt::Display for Lint {
                 "{at}: the expression spans lines, but maxlines is 1, so it never matches\n  \
                  {source}\n  set maxlines to the number of lines that it spans"
             ),
+            LintKind::TooManyLines => write!(
+                f,
+                "{at}: maxlines is larger than {LINES_MAX}, and taken for that\n  \
+                 set it to the number of lines that one failure spans"
+            ),
         }
     }
 }
@@ -51,6 +58,9 @@ impl fmt::Display for Lint {
 /// All traps of `filter`, in the order of its expressions.
 pub fn lint(filter: &Filter) -> Vec<Lint> {
     let mut found = Vec::new();
+    if let Some(at) = filter.too_many_lines.clone() {
+        found.push(Lint { at, source: String::new(), kind: LintKind::TooManyLines });
+    }
     for expression in &filter.failregex {
         let mut report = |kind| found.push(of(expression, kind));
         if greedy_before_host(expression.pattern.node()) {

@@ -22,6 +22,12 @@ const SESSIONS_MAX: usize = 100;
 const SESSION_S: i64 = 300;
 /// Users and lines kept of one connection, whatever it does.
 const KEPT_MAX: usize = 128;
+/// Bytes of lines kept of one connection, before and behind its first failure each; its newest
+/// line is kept in any case.
+const LINE_BYTES_MAX: usize = 128 << 10;
+/// Bytes held for one connection. Who needs more is no connection of any service, and what it says
+/// is not joined.
+const SESSION_BYTES_MAX: usize = 512 << 10;
 
 /// A failure in the making.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +53,13 @@ impl Draft {
     /// True if it matched, yet is no failure.
     pub fn is_nofail(&self) -> bool {
         self.fields.is_set("nofail")
+    }
+
+    /// Bytes held, roughly: what a field was cut out of is held with it.
+    fn bytes(&self) -> usize {
+        let lines = self.lines.iter().chain(&self.nofail_lines).map(|line| line_bytes(line));
+        let users = self.users.iter().map(String::len);
+        lines.chain(users).sum::<usize>() + self.fields.bytes()
     }
 
     fn add_user(&mut self, user: Option<&str>) {
@@ -155,6 +168,10 @@ impl Sessions {
 
     /// Remembers a connection that goes on.
     pub fn keep(&mut self, id: &str, draft: Draft, now: Timestamp) {
+        if id.len() + draft.bytes() > SESSION_BYTES_MAX {
+            self.forget(id);
+            return;
+        }
         if let Some(session) = self.open.get_mut(id) {
             session.draft = draft;
             return;
@@ -216,7 +233,48 @@ fn is_set(field: Option<Field>) -> bool {
 
 /// The newest lines stay.
 fn cap(lines: &mut Vec<Arc<CutLine>>) {
-    if lines.len() > KEPT_MAX {
-        lines.drain(..lines.len() - KEPT_MAX);
+    let mut bytes = 0;
+    let kept = lines.iter().rev().take(KEPT_MAX).enumerate().take_while(|(index, line)| {
+        bytes += line_bytes(line);
+        *index == 0 || bytes <= LINE_BYTES_MAX
+    });
+    let kept = kept.count();
+    lines.drain(..lines.len() - kept);
+}
+
+fn line_bytes(line: &CutLine) -> usize {
+    line.before.len() + line.date.len() + line.after.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_124_013_600);
+
+    fn say(sessions: &mut Sessions, id: &str, bytes: usize) -> usize {
+        let text = "x".repeat(bytes);
+        let mut fields = Fields::default();
+        fields.set(&"user".into(), Field::Text(text.as_str().into()));
+        fields.set(&"nofail".into(), Field::Text("y".into()));
+        let line = Arc::new(CutLine { after: text, ..CutLine::default() });
+        let merged = sessions.merge(id, fields, &[line], NOW);
+        let held = merged.draft.bytes();
+        sessions.keep(id, merged.draft, NOW);
+        held
+    }
+
+    #[test]
+    fn a_session_holds_no_more_than_its_bytes_whatever_it_says() {
+        let mut sessions = Sessions::default();
+        for _ in 0..1000 {
+            say(&mut sessions, "long", 8 << 10);
+        }
+        assert!(say(&mut sessions, "long", 10) < SESSION_BYTES_MAX);
+        assert_eq!(sessions.len(), 1);
+        say(&mut sessions, "huge", 1 << 20);
+        assert_eq!(sessions.len(), 1, "what is too large is not joined");
+        say(&mut sessions, &"i".repeat(1 << 20), 10);
+        assert_eq!(sessions.len(), 1);
     }
 }
