@@ -24,6 +24,12 @@ const SESSIONS_MAX: usize = 100;
 const SESSION_S: i64 = 300;
 /// Users and lines kept of one connection, whatever it does.
 const KEPT_MAX: usize = 128;
+/// Bytes of lines kept of one connection, before and behind its first failure each; its newest
+/// line is kept in any case.
+const LINE_BYTES_MAX: usize = 128 << 10;
+/// Bytes held for one connection. Who needs more is no connection of any service, and what it says
+/// is not joined.
+const SESSION_BYTES_MAX: usize = 512 << 10;
 
 /// What one line says that the rules ask for.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -58,7 +64,6 @@ struct Step {
     /// What was told before is not told again.
     clear_lines: bool,
     nofail: bool,
-    gained: bool,
 }
 
 impl Facts {
@@ -83,7 +88,7 @@ impl Facts {
         if std::mem::take(&mut self.pending) || several_users {
             (self.nofail, self.gained) = (false, false);
         }
-        Step { clear_lines, nofail: self.nofail, gained: self.gained }
+        Step { clear_lines, nofail: self.nofail }
     }
 
     fn add_user(&mut self, user: Option<&str>) {
@@ -123,6 +128,13 @@ impl Draft {
     /// Users that the connection tried.
     pub fn users(&self) -> &[String] {
         &self.facts.users
+    }
+
+    /// Bytes held, roughly: what a field was cut out of is held with it.
+    fn bytes(&self) -> usize {
+        let lines = self.lines.iter().chain(&self.nofail_lines).map(|line| line_bytes(line));
+        let users = self.facts.users.iter().map(String::len);
+        lines.chain(users).sum::<usize>() + self.fields.bytes()
     }
 
     /// Notes that it is a failure whose address is not known yet.
@@ -207,6 +219,10 @@ impl Sessions {
 
     /// Remembers a connection that goes on.
     pub fn keep(&mut self, id: &str, mut draft: Draft, now: Timestamp) {
+        if id.len() + draft.bytes() > SESSION_BYTES_MAX {
+            self.forget(id);
+            return;
+        }
         let facts = std::mem::take(&mut draft.facts);
         if let Some(session) = self.open.get_mut(id) {
             session.facts = facts;
@@ -227,7 +243,8 @@ impl Sessions {
             session.told = None;
             let step = session.facts.step(line, false);
             session.facts.pending = !session.facts.named;
-            if line.forget {
+            let bytes = session.facts.users.iter().map(String::len).sum::<usize>() + id.len();
+            if line.forget || bytes > SESSION_BYTES_MAX {
                 self.forget(id);
             }
             return step.nofail;
@@ -235,7 +252,7 @@ impl Sessions {
         let mut facts = Facts::default();
         let step = facts.step(line, true);
         facts.pending = !facts.named;
-        if !line.forget {
+        if !line.forget && id.len() <= SESSION_BYTES_MAX {
             self.open(id, facts, None, now);
         }
         step.nofail
@@ -293,7 +310,48 @@ impl Sessions {
 
 /// The newest lines stay.
 fn cap(lines: &mut Vec<Arc<CutLine>>) {
-    if lines.len() > KEPT_MAX {
-        lines.drain(..lines.len() - KEPT_MAX);
+    let mut bytes = 0;
+    let kept = lines.iter().rev().take(KEPT_MAX).enumerate().take_while(|(index, line)| {
+        bytes += line_bytes(line);
+        *index == 0 || bytes <= LINE_BYTES_MAX
+    });
+    let kept = kept.count();
+    lines.drain(..lines.len() - kept);
+}
+
+fn line_bytes(line: &CutLine) -> usize {
+    line.before.len() + line.date.len() + line.after.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_124_013_600);
+
+    fn say(sessions: &mut Sessions, id: &str, bytes: usize) -> usize {
+        let text = "x".repeat(bytes);
+        let mut fields = Fields::default();
+        fields.set(&"user".into(), Field::Text(text.as_str().into()));
+        fields.set(&"nofail".into(), Field::Text("y".into()));
+        let line = Arc::new(CutLine { after: text, ..CutLine::default() });
+        let merged = sessions.merge(id, fields, &[line], NOW);
+        let held = merged.draft.bytes();
+        sessions.keep(id, merged.draft, NOW);
+        held
+    }
+
+    #[test]
+    fn a_session_holds_no_more_than_its_bytes_whatever_it_says() {
+        let mut sessions = Sessions::default();
+        for _ in 0..1000 {
+            say(&mut sessions, "long", 8 << 10);
+        }
+        assert!(say(&mut sessions, "long", 10) < SESSION_BYTES_MAX);
+        assert_eq!(sessions.len(), 1);
+        say(&mut sessions, "huge", 1 << 20);
+        assert_eq!(sessions.len(), 1, "what is too large is not joined");
+        say(&mut sessions, &"i".repeat(1 << 20), 10);
+        assert_eq!(sessions.len(), 1);
     }
 }

@@ -9,6 +9,9 @@ use crate::{
     time::Timestamp,
 };
 
+/// What a buffer of several lines may hold.
+const BUFFER_BYTES_MAX: usize = 2 << 20;
+
 /// What one match came to.
 enum Conclusion {
     Found(Failure),
@@ -30,6 +33,7 @@ impl Scanner {
             self.buffer.push(parts.to_line());
             let surplus = self.buffer.len().saturating_sub(self.filter.maxlines);
             self.buffer.drain(..surplus);
+            self.bound_buffer();
             self.judge_buffer(time, now, &mut scan);
             self.out_of_steps += u64::from(scan.out_of_steps);
             return scan;
@@ -43,6 +47,17 @@ impl Scanner {
         self.text = text;
         self.out_of_steps += u64::from(scan.out_of_steps);
         scan
+    }
+
+    /// Long lines let fewer of them wait.
+    fn bound_buffer(&mut self) {
+        let mut bytes = 0;
+        let fitting = self.buffer.iter().rev().take_while(|line| {
+            bytes += line.before.len() + line.date.len() + line.after.len();
+            bytes <= BUFFER_BYTES_MAX
+        });
+        let kept = fitting.count().max(1);
+        self.buffer.drain(..self.buffer.len().saturating_sub(kept));
     }
 
     /// With few ignoreregexes it is cheaper to ask them first; the rule is fail2ban's.
@@ -390,5 +405,5 @@ fn skipped(fields: &Fields) -> Vec<String> {
         all.push_str(text);
         number += 1;
     }
-    all.lines().map(str::to_owned).collect()
+    all.split_terminator('\n').map(str::to_owned).collect()
 }
