@@ -33,8 +33,8 @@ pub use spec::{FilterSpec, UseDns};
 
 use crate::place::{Located, Place};
 
-/// A filter, ready to run.
-#[derive(Debug)]
+/// A filter, ready to run. Clones share what was compiled.
+#[derive(Clone, Debug)]
 pub struct Filter {
     /// The filter's name, for messages.
     pub name: String,
@@ -51,7 +51,7 @@ pub struct Filter {
 }
 
 /// A compiled expression with what its group names mean.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Expression {
     /// The engine's side.
     pub pattern: Pattern,
