@@ -309,8 +309,29 @@ impl Case<'_> {
         Scanner::new(self.filter.clone(), dates, self.options)
     }
 
-    /// Scans the log in every way; how many lines matched.
+    /// Scans the log in every way; how many lines matched. A log that comes to different things is
+    /// shown with as few lines as still do.
     fn check(&self, random: &mut Random) -> usize {
+        let pieces = pieces(self.log, random);
+        let Err(difference) = self.scan(&pieces) else { return self.scan(&pieces).unwrap() };
+        let mut lines: Vec<&[u8]> = self.log.split_inclusive(|byte| *byte == b'\n').collect();
+        let mut shortest = format!("{difference}, in blocks as cut");
+        let mut size = lines.len();
+        while size > 0 {
+            for from in (0..lines.len()).step_by(size).rev() {
+                let without = [&lines[..from], &lines[lines.len().min(from + size)..]].concat();
+                let log = without.concat();
+                if let Err(difference) = (Case { log: &log, ..*self }).scan(&[&log]) {
+                    (lines, shortest) = (without, difference);
+                }
+            }
+            size /= 2;
+        }
+        let log = String::from_utf8_lossy(&lines.concat()).into_owned();
+        panic!("{}: {shortest}\n  {:?}\n  {log:.3000?}", self.name, self.options);
+    }
+
+    fn scan(&self, pieces: &[&[u8]]) -> Result<usize, String> {
         let mut single = self.scanner();
         let mut expected = Heard::new(Wants::Lines);
         let mut lines = 0;
@@ -333,20 +354,20 @@ impl Case<'_> {
             let mut block = self.scanner();
             let mut heard = Heard { turns, ..Heard::new(wants) };
             let mut last = 0;
-            for piece in pieces(self.log, random) {
+            for piece in pieces {
                 last = block.scan_block(piece, last, NOW, &mut heard);
             }
-            let context = format!("{} {wants:?} {turns} {:?}", self.name, self.options);
-            assert_eq!(last, lines, "{context}: number of lines");
-            heard.compare(&expected, self.log, &context);
-            assert_eq!(block.last_date(), single.last_date(), "{context}: last date");
-            assert_eq!(block.buffered(), single.buffered(), "{context}: buffer");
             let hits = |one: &Scanner| -> Vec<u64> {
                 one.dates().templates().map(|info| info.hits).collect()
             };
-            assert_eq!(hits(&block), hits(&single), "{context}: hits of date templates");
+            equal("number of lines", last, lines)
+                .and_then(|()| heard.compare(&expected))
+                .and_then(|()| equal("last date", block.last_date(), single.last_date()))
+                .and_then(|()| equal("buffer", block.buffered(), single.buffered()))
+                .and_then(|()| equal("hits of date templates", hits(&block), hits(&single)))
+                .map_err(|what| format!("{wants:?} {turns}: {what}"))?;
         }
-        expected.failures().len()
+        Ok(expected.failures().len())
     }
 }
 
@@ -412,37 +433,32 @@ impl Heard {
         failed.map(|(number, scan)| (*number, &scan.failures)).collect()
     }
 
-    fn compare(&self, expected: &Heard, log: &[u8], context: &str) {
+    fn compare(&self, expected: &Heard) -> Result<(), String> {
         match self.wants {
             _ if self.turns => {}
-            Wants::Lines => same(&self.scans, &expected.scans, log, context),
-            Wants::Failures => same(&self.failures(), &expected.failures(), log, context),
+            Wants::Lines => same(&self.scans, &expected.scans)?,
+            Wants::Failures => same(&self.failures(), &expected.failures())?,
             Wants::Counts => {
-                assert_eq!(self.prefixed, expected.prefixed, "{context}: passed prefregex");
-                assert_eq!(self.ignored, expected.ignored, "{context}: ignored");
+                equal("lines that passed prefregex", self.prefixed, expected.prefixed)?;
+                equal("ignored lines", &self.ignored, &expected.ignored)?;
             }
         }
-        assert_eq!(self.lines, expected.lines, "{context}: lines");
-        assert_eq!(self.matches, expected.matches, "{context}: matches");
+        equal("lines", self.lines, expected.lines)?;
+        equal("matches", &self.matches, &expected.matches)
     }
 }
 
-/// Shows the first line of which something else was heard.
+fn equal<T: PartialEq + std::fmt::Debug>(what: &str, one: T, other: T) -> Result<(), String> {
+    if one == other { Ok(()) } else { Err(format!("{what}: {one:?}, not {other:?}")) }
+}
+
+/// Tells the first line of which something else was heard.
 fn same<T: PartialEq + std::fmt::Debug>(
     heard: &[(u64, T)],
     expected: &[(u64, T)],
-    log: &[u8],
-    context: &str,
-) {
-    let wrong = heard.iter().zip(expected).position(|(one, other)| one != other);
-    let Some(wrong) = wrong else {
-        return assert_eq!(heard.len(), expected.len(), "{context}: number of lines heard of");
-    };
-    let (one, other) = (&heard[wrong], &expected[wrong]);
-    let number = one.0.min(other.0);
-    let line = log.split(|byte| *byte == b'\n').nth(number as usize - 1).unwrap();
-    let line = String::from_utf8_lossy(line);
-    panic!("{context}: of {line:?}\n  heard {one:?}\n  not {other:?}");
+) -> Result<(), String> {
+    heard.iter().zip(expected).try_for_each(|(one, other)| equal("line", one, other))?;
+    equal("number of lines heard of", heard.len(), expected.len())
 }
 
 impl Tally for Heard {
