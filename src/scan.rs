@@ -13,6 +13,7 @@ pub mod block;
 mod gate;
 mod judge;
 mod multiline;
+pub mod survey;
 
 use std::sync::Arc;
 
@@ -77,6 +78,8 @@ pub struct Scan {
     pub prefixed: bool,
     /// Its groups, where a report may show them.
     pub prefregex: Option<Fields>,
+    /// Matches whose sessions are for another scanner to tell; empty but within a survey.
+    pub deferred: Vec<(usize, Fields)>,
     /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
 }
@@ -92,6 +95,10 @@ pub struct Scanner {
     is_plain: bool,
     /// False while only numbers are asked for.
     details: bool,
+    /// Matches are handed on as they are: another scanner knows the sessions.
+    defers: bool,
+    /// How often the detector had to look at a whole line: what it knows may have changed.
+    learnt: u64,
     candidates: Candidates,
     memory: Memory,
     sessions: Sessions,
@@ -135,11 +142,28 @@ impl Scanner {
     /// A scanner for one log.
     pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
         let gate = Arc::new(Gate::new(&filter));
-        let hits = filter.failregex.iter().map(|_| Hit::default()).collect();
+        Scanner::with(Arc::new(filter), gate, dates, options)
+    }
+
+    /// Another scanner of the same filter, with nothing in its buffers.
+    fn sibling(&self) -> Scanner {
+        let (filter, gate) = (Arc::clone(&self.filter), Arc::clone(&self.gate));
+        Scanner::with(filter, gate, self.dates.clone(), self.options)
+    }
+
+    fn with(
+        filter: Arc<Filter>,
+        gate: Arc<Gate>,
+        dates: DateDetector,
+        options: ScanOptions,
+    ) -> Scanner {
         Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
-            filter: Arc::new(filter),
+            defers: false,
+            learnt: 0,
+            hits: filter.failregex.iter().map(|_| Hit::default()).collect(),
+            filter,
             dates,
             options,
             gate,
@@ -150,7 +174,6 @@ impl Scanner {
             last_date: None,
             text: String::new(),
             pre_hit: Hit::default(),
-            hits,
             ignore_hit: Hit::default(),
             out_of_steps: 0,
         }
@@ -183,6 +206,7 @@ impl Scanner {
 
     /// Scans one line, given without its line break.
     pub fn scan(&mut self, line: &str, now: Timestamp) -> Scan {
+        self.learnt += 1;
         let found = self.dates.find(line, now);
         self.scan_found(line, found.as_ref(), now)
     }

@@ -202,6 +202,21 @@ impl DateDetector {
         Ok(())
     }
 
+    /// Takes over what `other` counted since it was the clone `since`, where neither has learnt
+    /// anything: the order of templates is the same in all three.
+    pub fn absorb(&mut self, other: &DateDetector, since: &DateDetector) {
+        for ((rank, new), old) in self.ranks.iter_mut().zip(&other.ranks).zip(&since.ranks) {
+            rank.hits += new.hits.saturating_sub(old.hits);
+            rank.matches += new.matches.saturating_sub(old.matches);
+            if new.hits > old.hits {
+                rank.last_used = new.last_used;
+                rank.distance = new.distance;
+            }
+        }
+        self.first_unused = self.first_unused.max(other.first_unused);
+        self.place = other.place.clone();
+    }
+
     /// Sets the zone of stamps that name none (`logtimezone`); [`None`] for the machine's.
     pub fn set_default_zone(&mut self, zone: Option<Zone>) {
         self.recall.get_mut().set_default_zone(zone);

@@ -104,6 +104,11 @@ impl Fields {
         }
     }
 
+    /// None, with room for what a usual line has.
+    pub(super) fn with_room() -> Fields {
+        Fields(Vec::with_capacity(6))
+    }
+
     /// Adds a name that is known to be new.
     pub(super) fn add(&mut self, name: &Arc<str>, value: Field) {
         self.0.push((Arc::clone(name), value));

@@ -215,7 +215,7 @@ impl Expression {
     /// The named groups of a hit, with alternatives and tuples merged. The text that was searched
     /// begins at byte `offset` of `line`.
     pub fn fields(&self, line: &Arc<str>, offset: usize, hit: &Hit) -> Fields {
-        let mut fields = Fields::default();
+        let mut fields = Fields::with_room();
         for (name, range) in self.pattern.names().iter().zip(&hit.groups) {
             if let Some(range) = range {
                 let range = offset + range.start..offset + range.end;

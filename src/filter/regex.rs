@@ -132,7 +132,10 @@ impl Pattern {
             required,
             engine,
         };
-        pattern.compile_ascii()?;
+        // Where the machine can run it, the engine is built when it is first needed: hardly ever.
+        if pattern.machine.is_none() {
+            pattern.compile_ascii()?;
+        }
         Ok(pattern)
     }
 
@@ -185,7 +188,7 @@ impl Pattern {
         matches!(self.engine, Engine::Linear { .. })
     }
 
-    /// The usual line is ASCII, so this form is compiled at once, and tells if there is a fault.
+    /// The usual line is ASCII, so this form tells if there is a fault.
     fn compile_ascii(&self) -> Result<(), PatternError> {
         match &self.engine {
             Engine::Linear { ascii, .. } => {
@@ -248,7 +251,9 @@ impl Pattern {
         hit.groups.clear();
         match (&self.engine, text.is_ascii()) {
             (Engine::Linear { ascii, .. }, true) => {
-                let Some(regex) = ascii.get().and_then(Option::as_ref) else { return Ok(false) };
+                let form = || emit::emit(self.node(), Dialect::LinearAscii);
+                let regex = ascii.get_or_init(|| build_bytes(&form()).ok()).as_ref();
+                let regex = regex.ok_or(OutOfSteps)?;
                 let mut locations = regex.capture_locations();
                 let Some(found) = regex.captures_read(&mut locations, text.as_bytes()) else {
                     return Ok(false);
@@ -260,9 +265,8 @@ impl Pattern {
             }
             (Engine::Linear { unicode, .. }, false) => {
                 let form = || emit::emit(self.node(), Dialect::LinearUnicode);
-                let Some(regex) = unicode.get_or_init(|| build_text(&form()).ok()) else {
-                    return Ok(false);
-                };
+                let regex = unicode.get_or_init(|| build_text(&form()).ok()).as_ref();
+                let regex = regex.ok_or(OutOfSteps)?;
                 let mut locations = regex.capture_locations();
                 let Some(found) = regex.captures_read(&mut locations, text) else {
                     return Ok(false);
@@ -274,13 +278,16 @@ impl Pattern {
             }
             (Engine::Backtracking { ascii, unicode }, is_ascii) => {
                 let regex = match is_ascii {
-                    true => ascii.get().and_then(Option::as_ref),
+                    true => {
+                        let form = || emit::emit(self.node(), Dialect::BacktrackingAscii);
+                        ascii.get_or_init(|| build_fancy(&form()).ok()).as_ref()
+                    }
                     false => {
                         let form = || emit::emit(self.node(), Dialect::BacktrackingUnicode);
                         unicode.get_or_init(|| build_fancy(&form()).ok()).as_ref()
                     }
                 };
-                let Some(regex) = regex else { return Ok(false) };
+                let regex = regex.ok_or(OutOfSteps)?;
                 let Some(found) = regex.captures(text).map_err(|_| OutOfSteps)? else {
                     return Ok(false);
                 };

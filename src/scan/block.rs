@@ -37,6 +37,10 @@ pub trait Tally {
 
     /// A line matched just this failregex, and that is all of it; only where [`Wants::Counts`].
     fn counted(&mut self, regex: usize, prefixed: bool);
+
+    /// The same for many lines: how many each failregex matched, and how many of them passed
+    /// prefregex.
+    fn counted_many(&mut self, hits: &[u64], prefixed: u64);
 }
 
 /// How much a [`Tally`] wants to hear.
@@ -256,7 +260,7 @@ impl Scanner {
         self.judge_line(Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
-        if scan.failures.is_empty() && scan.ignored_by.is_empty() {
+        if scan.failures.is_empty() && scan.ignored_by.is_empty() && scan.deferred.is_empty() {
             return Quick::Missed { prefixed: scan.prefixed };
         }
         tally.scanned(number, &decoded(line), scan, self);

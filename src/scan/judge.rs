@@ -65,7 +65,6 @@ impl Scanner {
             return;
         }
         let filter = Arc::clone(&self.filter);
-        let mut common: Option<Fields> = None;
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
@@ -115,14 +114,16 @@ impl Scanner {
             let fields = expression.fields(whole, offset, hit);
             let merged = match &filter.prefregex {
                 Some(prefregex) => {
-                    let hit = &self.pre_hit;
-                    let common = common.get_or_insert_with(|| prefix_fields(prefregex, whole, hit));
-                    let mut merged = common.clone();
+                    let mut merged = prefix_fields(prefregex, whole, &self.pre_hit);
                     merged.update(fields);
                     merged
                 }
                 None => fields,
             };
+            if self.defers {
+                scan.deferred.push((regex, merged));
+                continue;
+            }
             // Where only numbers are asked for, nobody will look at the line again.
             let lines = self
                 .details
@@ -219,6 +220,17 @@ impl Scanner {
             }
         }
         ignored
+    }
+
+    /// Concludes what another scanner found on a line, where only numbers are asked for.
+    pub(super) fn conclude_deferred(&mut self, scan: &mut Scan, now: Timestamp) {
+        self.details = false;
+        for (regex, fields) in std::mem::take(&mut scan.deferred) {
+            if let Conclusion::Found(failure) = self.conclude(regex, fields, &[], None, now) {
+                scan.failures.push(failure);
+            }
+        }
+        self.details = true;
     }
 
     /// Names the offender of one match, by way of its session if it has one.

@@ -98,6 +98,37 @@ impl<R: Read> Blocks<R> {
         }
     }
 
+    /// The next block, in a buffer of the caller's; false at the end of the input. What lies behind
+    /// the last newline is kept for the next block.
+    ///
+    /// # Errors
+    ///
+    /// As [`Blocks::next`].
+    pub fn next_into(&mut self, block: &mut Vec<u8>) -> io::Result<bool> {
+        // The buffers change places, so nothing but the rest of a line is copied.
+        let rest = self.buffer.get(self.handed..self.filled).unwrap_or_default();
+        let size = rest.len();
+        block.resize(block.len().max(BLOCK_BYTES).max(size), 0);
+        if let Some(front) = block.get_mut(..size) {
+            front.copy_from_slice(rest);
+        }
+        std::mem::swap(&mut self.buffer, block);
+        (self.filled, self.handed) = (size, 0);
+        let found = self.next()?.is_some();
+        let (end, filled) = (self.handed, self.filled);
+        let rest = self.buffer.get(end..filled).unwrap_or_default().to_vec();
+        std::mem::swap(&mut self.buffer, block);
+        block.truncate(end);
+        if self.buffer.len() < rest.len() {
+            self.buffer.resize(rest.len(), 0);
+        }
+        if let Some(front) = self.buffer.get_mut(..rest.len()) {
+            front.copy_from_slice(&rest);
+        }
+        (self.filled, self.handed) = (rest.len(), 0);
+        Ok(found)
+    }
+
     fn hand_out(&mut self, end: usize) -> Block<'_> {
         self.handed = end;
         Block { bytes: self.buffer.get(..end).unwrap_or_default() }

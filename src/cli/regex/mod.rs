@@ -7,6 +7,7 @@
 //! Begin with [`run`]. The report's layout is fail2ban-regex's, see `report.rs`; `out.rs` holds the
 //! forms for programs.
 
+mod beside;
 pub mod debuggex;
 pub mod flags;
 pub mod options;

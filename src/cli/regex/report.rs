@@ -200,15 +200,15 @@ impl Report {
         self.prefregex_hits += prefixed;
     }
 
-    /// Counts a line that just this failregex matched. Only right while
-    /// [`wants_details`](Report::wants_details) is false.
-    pub fn add_counted(&mut self, regex: usize, prefixed: bool) {
+    /// Counts lines that just this failregex matched, of which `prefixed` passed prefregex. Only
+    /// right while [`wants_details`](Report::wants_details) is false.
+    pub fn add_counted(&mut self, regex: usize, lines: u64, prefixed: u64) {
         if let Some(tally) = self.failregex.get_mut(regex) {
-            tally.hits += 1;
+            tally.hits += lines;
         }
-        self.prefregex_hits += u64::from(prefixed);
-        self.matched.count += 1;
-        self.tested += 1;
+        self.prefregex_hits += prefixed;
+        self.matched.count += lines;
+        self.tested += lines;
     }
 
     /// True if more than numbers is to be printed of lines that match.

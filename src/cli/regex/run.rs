@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     Stop, Task,
+    beside::{self, Job},
     flags::TOOL,
     options::Options,
     out::{Form, Printer},
@@ -29,6 +30,9 @@ use crate::{
     source::{Blocks, Encoding, Journal, JournalOptions},
     time::{self, Stopwatch, Timestamp},
 };
+
+/// From this size on, a second thread is worth starting.
+const BESIDE_BYTES_MIN: u64 = 4 << 20;
 
 /// Reads the log, and prints the report or the failures.
 pub fn scan_all(task: &Task, out: &mut impl Write) -> Result<(), Stop> {
@@ -56,51 +60,53 @@ pub fn scan_all(task: &Task, out: &mut impl Write) -> Result<(), Stop> {
     };
     let in_journal = matches!(task.log, LogTarget::Journal(_));
     let multiline = filter.maxlines > 1;
-    let mut hearer = match &options.out {
-        Some(form) => {
-            let groups = filter.failregex.iter().map(|_| Vec::new()).collect();
-            let printer = Printer::new(form.clone(), groups, task.to_terminal, now);
-            Hearer::List { printer, invert: options.invert, out, broken: None }
-        }
-        None => {
-            name_log(task, &spec, &mut preamble);
-            preamble.write(out, task.to_terminal)?;
-            out.flush()?;
-            let report = Report::new(
-                Shown::new(options, multiline),
-                filter.prefregex.as_ref().map(expression),
-                filter.failregex.iter().map(expression).collect(),
-                filter.ignoreregex.iter().map(expression).collect(),
-            );
-            Hearer::Report { report, now, buffered: Vec::new(), multiline, out }
-        }
-    };
+    if let Some(form) = &options.out {
+        let groups = filter.failregex.iter().map(|_| Vec::new()).collect();
+        let printer = Printer::new(form.clone(), groups, task.to_terminal, now);
+        let mut list = List { printer, invert: options.invert, out, broken: None };
+        let mut scanner = Scanner::new(filter, dates, scan_options);
+        let lost = read(task, &spec, &mut scanner, now, &mut list)?;
+        lost.iter().for_each(|loss| warn(&format!("warning: {loss}")));
+        return list.broken.map_or(Ok(()), |error| Err(error.into()));
+    }
+    name_log(task, &spec, &mut preamble);
+    preamble.write(out, task.to_terminal)?;
+    out.flush()?;
+    let report = Report::new(
+        Shown::new(options, multiline),
+        filter.prefregex.as_ref().map(expression),
+        filter.failregex.iter().map(expression).collect(),
+        filter.ignoreregex.iter().map(expression).collect(),
+    );
+    let mut summary = Summary { report, now, buffered: Vec::new(), multiline };
     let mut scanner = Scanner::new(filter, dates, scan_options);
     let watch = Stopwatch::start();
-    let lost = match &task.log {
-        LogTarget::Journal(words) => {
-            read_journal(task, words, &spec, &mut scanner, now, &mut hearer)?
-        }
-        log => read_log(log, options, &mut scanner, now, &mut hearer)?,
-    };
-    for loss in lost {
-        warn(&format!("warning: {loss}"));
-    }
-    match hearer {
-        Hearer::List { broken: Some(error), .. } => Err(error.into()),
-        Hearer::List { .. } => Ok(()),
-        Hearer::Report { mut report, out, .. } => {
-            let hits = scanner.dates().templates().map(|template| DateHits {
-                name: template.name.to_owned(),
-                hits: template.hits,
-                weights: (template.weight, template.base_weight),
-                pattern: template.pattern.unwrap_or_default().to_owned(),
-                regex: template.regex.to_owned(),
-            });
-            report.set_dates((!in_journal).then(|| hits.collect()));
-            report.set_seconds(watch.seconds());
-            Ok(report.write(out, task.to_terminal)?)
-        }
+    let lost = read(task, &spec, &mut scanner, now, &mut summary)?;
+    lost.iter().for_each(|loss| warn(&format!("warning: {loss}")));
+    let hits = scanner.dates().templates().map(|template| DateHits {
+        name: template.name.to_owned(),
+        hits: template.hits,
+        weights: (template.weight, template.base_weight),
+        pattern: template.pattern.unwrap_or_default().to_owned(),
+        regex: template.regex.to_owned(),
+    });
+    let mut report = summary.report;
+    report.set_dates((!in_journal).then(|| hits.collect()));
+    report.set_seconds(watch.seconds());
+    Ok(report.write(out, task.to_terminal)?)
+}
+
+/// Reads the log, wherever it is. Answers what the user should know of losses.
+fn read(
+    task: &Task,
+    spec: &FilterSpec,
+    scanner: &mut Scanner,
+    now: Timestamp,
+    hearer: &mut dyn Hearer,
+) -> Result<Vec<String>, Stop> {
+    match &task.log {
+        LogTarget::Journal(words) => read_journal(task, words, spec, scanner, now, hearer),
+        log => read_log(log, &task.options, scanner, now, hearer),
     }
 }
 
@@ -271,106 +277,134 @@ fn dates(
 }
 
 /// Who hears of the lines.
-enum Hearer<'a, W: Write> {
-    /// `--out`: each failure is printed as it comes.
-    List { printer: Printer, invert: bool, out: &'a mut W, broken: Option<io::Error> },
-    /// The report.
-    Report {
-        report: Report,
-        now: Timestamp,
-        /// Lines that waited in the buffer before this one.
-        buffered: Vec<String>,
-        multiline: bool,
-        out: &'a mut W,
-    },
-}
-
-impl<W: Write> Hearer<'_, W> {
+trait Hearer: Tally {
     /// True if nobody listens any more.
     fn is_deaf(&self) -> bool {
-        matches!(self, Hearer::List { broken: Some(_), .. })
+        false
     }
 
-    fn hear(&mut self, number: u64, line: &str, scan: &Scan, scanner: &Scanner) {
-        match self {
-            Hearer::List { printer, invert, out, broken } => {
-                if broken.is_some() {
-                    return;
-                }
-                let counted = scan.failures.iter().any(|failure| !failure.nofail);
-                let written = if *invert {
-                    match counted && scan.ignored_by.is_empty() {
-                        true => Ok(()),
-                        false => printer.write_other(line, scanner.last_date(), number, out),
-                    }
-                } else {
-                    scan.failures.iter().try_for_each(|failure| printer.write(failure, number, out))
-                };
-                *broken = written.err();
-            }
-            Hearer::Report { report, now, buffered, multiline, .. } => {
-                if *multiline {
-                    // What waited in the buffer and is gone now belongs to the match.
-                    let still: Vec<String> = scanner.buffered().iter().map(|l| l.whole()).collect();
-                    let full = buffered.len() >= scanner.filter().maxlines;
-                    for waited in buffered.iter().skip(usize::from(full)) {
-                        if !still.contains(waited) {
-                            report.take_back_missed(waited);
-                        }
-                    }
-                    *buffered = still;
-                }
-                report.add(line, scan, *now);
-            }
-        }
+    /// As something that other threads may count for, if it is.
+    fn shared(&mut self) -> Option<&mut (dyn Tally + Send)> {
+        None
     }
 }
 
-impl<W: Write> Tally for Hearer<'_, W> {
+/// `--out`: each failure is printed as it comes.
+struct List<'a, W: Write> {
+    printer: Printer,
+    invert: bool,
+    out: &'a mut W,
+    broken: Option<io::Error>,
+}
+
+impl<W: Write> Hearer for List<'_, W> {
+    fn is_deaf(&self) -> bool {
+        self.broken.is_some()
+    }
+}
+
+impl<W: Write> Tally for List<'_, W> {
     fn scanned(&mut self, number: u64, line: &str, scan: Scan, scanner: &Scanner) {
-        self.hear(number, line, &scan, scanner);
+        if self.broken.is_some() {
+            return;
+        }
+        let counted = scan.failures.iter().any(|failure| !failure.nofail);
+        let (printer, out) = (&self.printer, &mut *self.out);
+        let written = match (self.invert, counted && scan.ignored_by.is_empty()) {
+            (true, true) => Ok(()),
+            (true, false) => printer.write_other(line, scanner.last_date(), number, out),
+            (false, _) => {
+                scan.failures.iter().try_for_each(|failure| printer.write(failure, number, out))
+            }
+        };
+        self.broken = written.err();
     }
 
     fn passed(&mut self, number: u64, line: &[u8], scanner: &Scanner) {
         let line = String::from_utf8_lossy(line);
-        self.hear(number, &line, &Scan::default(), scanner);
+        self.scanned(number, &line, Scan::default(), scanner);
     }
 
     fn wants(&self) -> Wants {
-        match self {
-            Hearer::List { invert: true, .. } => Wants::Lines,
-            Hearer::List { .. } => Wants::Failures,
-            Hearer::Report { report, .. } if report.wants_missed_line() => Wants::Lines,
-            Hearer::Report { report, .. } if report.wants_details() => Wants::Lines,
-            Hearer::Report { .. } => Wants::Counts,
+        if self.invert { Wants::Lines } else { Wants::Failures }
+    }
+
+    fn passed_many(&mut self, _: u64, _: u64) {}
+
+    fn counted(&mut self, _: usize, _: bool) {}
+
+    fn counted_many(&mut self, _: &[u64], _: u64) {}
+}
+
+/// The report.
+struct Summary {
+    report: Report,
+    now: Timestamp,
+    /// Lines that waited in the buffer before this one.
+    buffered: Vec<String>,
+    multiline: bool,
+}
+
+impl Hearer for Summary {
+    fn shared(&mut self) -> Option<&mut (dyn Tally + Send)> {
+        Some(self)
+    }
+}
+
+impl Tally for Summary {
+    fn scanned(&mut self, _: u64, line: &str, scan: Scan, scanner: &Scanner) {
+        if self.multiline {
+            // What waited in the buffer and is gone now belongs to the match.
+            let still: Vec<String> = scanner.buffered().iter().map(|line| line.whole()).collect();
+            let full = self.buffered.len() >= scanner.filter().maxlines;
+            for waited in self.buffered.iter().skip(usize::from(full)) {
+                if !still.contains(waited) {
+                    self.report.take_back_missed(waited);
+                }
+            }
+            self.buffered = still;
+        }
+        self.report.add(line, &scan, self.now);
+    }
+
+    fn passed(&mut self, number: u64, line: &[u8], scanner: &Scanner) {
+        let line = String::from_utf8_lossy(line);
+        self.scanned(number, &line, Scan::default(), scanner);
+    }
+
+    fn wants(&self) -> Wants {
+        match self.report.wants_missed_line() || self.report.wants_details() {
+            true => Wants::Lines,
+            false => Wants::Counts,
         }
     }
 
     fn passed_many(&mut self, lines: u64, prefixed: u64) {
-        if let Hearer::Report { report, .. } = self {
-            report.add_missed(lines, prefixed);
-        }
+        self.report.add_missed(lines, prefixed);
     }
 
     fn counted(&mut self, regex: usize, prefixed: bool) {
-        if let Hearer::Report { report, .. } = self {
-            report.add_counted(regex, prefixed);
-        }
+        self.report.add_counted(regex, 1, u64::from(prefixed));
+    }
+
+    fn counted_many(&mut self, hits: &[u64], prefixed: u64) {
+        hits.iter().enumerate().for_each(|(regex, hits)| self.report.add_counted(regex, *hits, 0));
+        self.report.add_missed(0, prefixed);
     }
 }
 
 /// Reads a file, a pipe or the text itself. Answers what the user should know of losses.
-fn read_log<W: Write>(
+fn read_log(
     log: &LogTarget,
     options: &Options,
     scanner: &mut Scanner,
     now: Timestamp,
-    hearer: &mut Hearer<'_, W>,
+    hearer: &mut dyn Hearer,
 ) -> Result<Vec<String>, Stop> {
     let word = options.encoding.as_deref().unwrap_or("auto");
     let encoding = Encoding::parse(word).map_err(|error| Fault::usage(format!("-e: {error}")))?;
     let mut size = 0;
-    let (input, name): (Box<dyn Read>, String) = match log {
+    let (input, name): (Box<dyn Read + Send>, String) = match log {
         LogTarget::Lines(text) => (Box::new(Cursor::new(text.clone())), "the text".to_owned()),
         LogTarget::File(path) => {
             let name = plain(&path.to_string_lossy()).into_owned();
@@ -380,23 +414,30 @@ fn read_log<W: Write>(
             (Box::new(file), name)
         }
         LogTarget::Stdin | LogTarget::Journal(_) => {
-            (Box::new(io::stdin().lock()), "standard input".to_owned())
+            (Box::new(io::stdin()), "standard input".to_owned())
         }
     };
     let quiet = options.out.is_some() && io::stdout().is_terminal();
     let mut progress = Progress::new(options.progress && !quiet, size);
     let mut blocks = Blocks::new(input, encoding);
-    let mut number = 0;
-    loop {
-        let block = blocks
-            .next()
-            .map_err(|error| Fault::new(exit::IOERR, format!("{name}: cannot be read: {error}")))?;
-        let Some(block) = block else { break };
-        number = scanner.scan_block(block.bytes, number, now, hearer);
-        if hearer.is_deaf() {
-            break;
+    let unreadable =
+        |error: io::Error| Fault::new(exit::IOERR, format!("{name}: cannot be read: {error}"));
+    if size >= BESIDE_BYTES_MIN
+        && let Some(tally) = hearer.shared()
+        && let Some(helper) = scanner.helper()
+    {
+        let mut job = Job { blocks, scanner, tally, now, progress: &mut progress };
+        beside::read(&mut job, helper).map_err(unreadable)?;
+        blocks = job.blocks;
+    } else {
+        let mut number = 0;
+        while let Some(block) = blocks.next().map_err(unreadable)? {
+            number = scanner.scan_block(block.bytes, number, now, hearer);
+            if hearer.is_deaf() {
+                break;
+            }
+            progress.tick(blocks.read_bytes(), number);
         }
-        progress.tick(blocks.read_bytes(), number);
     }
     progress.finish();
     let mut lost = Vec::new();
@@ -421,13 +462,13 @@ fn out_of_steps(scanner: &Scanner) -> Option<String> {
     })
 }
 
-fn read_journal<W: Write>(
+fn read_journal(
     task: &Task,
     words: &str,
     spec: &FilterSpec,
     scanner: &mut Scanner,
     now: Timestamp,
-    hearer: &mut Hearer<'_, W>,
+    hearer: &mut dyn Hearer,
 ) -> Result<Vec<String>, Stop> {
     let options = option_list(words)?;
     let options = JournalOptions::new(&options).map_err(|bad| {
@@ -446,7 +487,7 @@ fn read_journal<W: Write>(
     while let Some(entry) = journal.next().map_err(|error| unavailable(&error))? {
         number += 1;
         let scan = scanner.scan_stamped(&entry.text, &entry.stamp, entry.at, now);
-        hearer.hear(number, &entry.text, &scan, scanner);
+        hearer.scanned(number, &entry.text, scan, scanner);
         if hearer.is_deaf() {
             return Ok(Vec::new());
         }

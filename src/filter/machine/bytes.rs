@@ -126,6 +126,11 @@ impl std::fmt::Debug for Table {
     }
 }
 
+/// What an IPv4 address is made of.
+pub fn address_bytes() -> Bytes {
+    Bytes::set(Set::Digit).or(Bytes::of(b'.'))
+}
+
 /// What of a host's name or address can stand next to it: letters, digits and `_.-^:[]`.
 pub fn host_bytes() -> Bytes {
     Bytes::set(Set::Word).or(Bytes::any(b".-^:[]"))
@@ -169,7 +174,8 @@ pub fn first(node: &Node, follow: First, ignore_case: bool) -> First {
         Node::Assert(Assert::TextEndNewline | Assert::LineEnd) => {
             First { bytes: Bytes::of(b'\n'), open: false }
         }
-        Node::Assert(_) | Node::Look { .. } => First::OPEN.or(follow),
+        // A condition takes nothing and only narrows down what may follow.
+        Node::Assert(_) | Node::Look { .. } => follow,
         Node::Capture { node, .. } | Node::Atomic(node) => first(node, follow, ignore_case),
         Node::Host { node, .. } => first(node, follow, ignore_case),
         Node::IgnoreCase(node) => first(node, follow, true),

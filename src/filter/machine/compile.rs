@@ -4,7 +4,8 @@ use memchr::memmem;
 
 use super::{
     Machine, Run, Split, Start, Step, Word,
-    bytes::{Bytes, First, first, host_bytes, may_be_empty},
+    bytes::{Bytes, First, address_bytes, first, host_bytes, may_be_empty},
+    conditions::{refers_to_host, resolved},
 };
 use crate::filter::syntax::{Assert, Expression, Node, Repetition};
 
@@ -14,14 +15,15 @@ const STEPS_MAX: usize = 4_000;
 impl Machine {
     /// Compiles `expression`; `None` if there is something in it that only an engine knows.
     pub fn new(expression: &Expression) -> Option<Machine> {
-        let refers = refers_back(&expression.node);
+        let node = resolved(&expression.node);
+        let refers = refers_to_host(&node);
         let mut compiler = Compiler { steps: Vec::new(), ignore_case: false, refers };
-        compiler.node(&expression.node, First::OPEN)?;
+        compiler.node(&node, First::OPEN)?;
         compiler.push(Step::Done)?;
-        let start = start_of(&expression.node, &compiler.steps);
+        let start = start_of(&node, &compiler.steps);
         // Behind `^`, whatever takes a byte first.
         let anchored = matches!(start, Start::Anchored);
-        let first = anchored.then(|| first(&unanchored(&expression.node), First::OPEN, false));
+        let first = anchored.then(|| first(&unanchored(&node), First::OPEN, false));
         let first = first.and_then(First::known);
         Some(Machine { steps: compiler.steps, groups: expression.groups.len(), start, first })
     }
@@ -74,20 +76,6 @@ fn is_anchored(node: &Node) -> bool {
         Node::Capture { node, .. } | Node::IgnoreCase(node) | Node::Atomic(node) => {
             is_anchored(node)
         }
-        _ => false,
-    }
-}
-
-/// True if what follows may depend on what a group held.
-fn refers_back(node: &Node) -> bool {
-    match node {
-        Node::BackReference(_) | Node::Conditional { .. } => true,
-        Node::Capture { node, .. }
-        | Node::IgnoreCase(node)
-        | Node::Atomic(node)
-        | Node::Look { node, .. }
-        | Node::Repeat { node, .. } => refers_back(node),
-        Node::Concat(items) | Node::Alternate(items) => items.iter().any(refers_back),
         _ => false,
     }
 }
@@ -372,22 +360,18 @@ impl Compiler {
         Some(())
     }
 
-    /// The quick way to an IPv4 address is right where what follows cannot begin inside of a name
-    /// or address: then the longest address is the only one, and a name in its place would end
-    /// where it ends.
+    /// The quick way to an IPv4 address. The longest address is what the host in full would try
+    /// first. Where what follows cannot begin with a digit or a dot, it is also the only one: any
+    /// other address or name in its place would end within it, or where it ends.
     fn host(&mut self, node: &Node, follow: First) -> Option<()> {
-        let group = ip4_group(node);
-        let alone = follow.known().is_some_and(|set| set.and(host_bytes()).is_empty());
-        let quick = alone && !self.refers && !self.ignore_case;
-        let place = match group {
-            Some(group) if quick => Some((self.push(Step::Never)?, group)),
-            _ => None,
+        let Some(group) = ip4_group(node).filter(|_| !self.ignore_case && !self.refers) else {
+            return self.node(node, follow);
         };
+        let alone = follow.known().is_some_and(|set| set.and(address_bytes()).is_empty());
+        let place = self.push(Step::Never)?;
         self.node(node, follow)?;
-        if let Some((place, group)) = place {
-            let (hostlike, end) = (host_bytes().table(), self.steps.len());
-            self.patch(place, Step::Address { group, hostlike, end });
-        }
+        let (hostlike, end) = (host_bytes().table(), self.steps.len());
+        self.patch(place, Step::Address { group, hostlike, alone, end });
         Some(())
     }
 }

@@ -16,6 +16,7 @@
 
 mod bytes;
 mod compile;
+mod conditions;
 mod run;
 
 use bytes::Table;
@@ -59,10 +60,12 @@ enum Step {
         end: usize,
     },
     /// An IPv4 address with nothing of a host's name behind it: as `<HOST>` would match it, at
-    /// once. Otherwise the steps behind this one, up to `end`, are the host in full.
+    /// once. Otherwise, or if the rest fails and the address is not `alone` in its place, the
+    /// steps behind this one, up to `end`, are the host in full.
     Address {
         group: usize,
         hostlike: Table,
+        alone: bool,
         end: usize,
     },
     /// Nothing in ASCII matches here.

@@ -64,6 +64,11 @@ impl Memory {
         Some(from..to)
     }
 
+    /// Steps of the last search.
+    pub fn used(&self) -> u32 {
+        STEPS_MAX - self.steps
+    }
+
     fn set(&mut self, slot: usize, at: usize) {
         if let Some(place) = self.slots.get_mut(slot) {
             let was = std::mem::replace(place, at);
@@ -154,14 +159,20 @@ impl Machine {
                 Step::Atomic { end } => {
                     self.aside(step + 1, at, text, memory, false)?.map(|to| (*end, to))
                 }
-                Step::Address { group, hostlike, end } => match address(text, at, hostlike) {
-                    Some(to) => {
-                        memory.set(2 * group, at);
-                        memory.set(2 * group + 1, to);
-                        Some((*end, to))
+                Step::Address { group, hostlike, alone, end } => {
+                    match address(text, at, hostlike) {
+                        Some(to) => {
+                            // The long way begins with the same address and goes on with others.
+                            if !alone {
+                                memory.stack.push(Frame::Try { step: step + 1, at });
+                            }
+                            memory.set(2 * group, at);
+                            memory.set(2 * group + 1, to);
+                            Some((*end, to))
+                        }
+                        None => Some((step + 1, at)),
                     }
-                    None => Some((step + 1, at)),
-                },
+                }
                 Step::Never => None,
                 Step::Done => return Ok(Some(at)),
             };
