@@ -80,10 +80,16 @@ fuzz_target!(|bytes: &[u8]| {
     let wants = [Wants::Lines, Wants::Failures, Wants::Counts];
     let mut heard = Heard::new(wants.get(usize::from(mode & 3)).copied().unwrap_or(Wants::Lines));
     heard.turns = mode & 3 == 3;
+    let surveyed = mode & 7 == 6;
     let mut last = 0;
     let mut from = 0;
     for piece in pieces(log, usize::from(cut)) {
-        last = block.scan_block(piece, last, NOW, &mut heard);
+        let survey = block.helper().filter(|_| surveyed).and_then(|mut helper| {
+            helper.catch_up(&block);
+            helper.survey(piece, NOW)
+        });
+        let told = survey.and_then(|one| block.accept(one, last, NOW, &mut heard));
+        last = told.unwrap_or_else(|| block.scan_block(piece, last, NOW, &mut heard));
         from += piece.len();
     }
     assert_eq!((last, from), (number, log.len()));
@@ -261,5 +267,13 @@ impl Tally for Heard {
         self.lines += 1;
         self.prefixed += u64::from(prefixed);
         *self.matches.entry((regex, false)).or_default() += 1;
+    }
+
+    fn counted_many(&mut self, hits: &[u64], prefixed: u64) {
+        for (regex, count) in hits.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.lines += count;
+            *self.matches.entry((regex, false)).or_default() += count;
+        }
+        self.prefixed += prefixed;
     }
 }
