@@ -15,11 +15,11 @@ mod judge;
 mod multiline;
 pub mod survey;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Memory, Sessions},
+    filter::{Fields, Filter, Hit, Marks, Memory, Sessions},
     time::Timestamp,
 };
 
@@ -67,6 +67,17 @@ pub struct Failure {
     pub nofail: bool,
 }
 
+/// A match whose session another scanner has to ask. Ranges are bytes of the block.
+#[derive(Clone, Debug)]
+struct Event {
+    /// Number of the line within the block, from 1.
+    number: u64,
+    line: Range<usize>,
+    prefixed: bool,
+    regex: usize,
+    marks: Marks,
+}
+
 /// What became of one line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {
@@ -78,8 +89,8 @@ pub struct Scan {
     pub prefixed: bool,
     /// Its groups, where a report may show them.
     pub prefregex: Option<Fields>,
-    /// Matches whose sessions are for another scanner to tell; empty but within a survey.
-    pub deferred: Vec<(usize, Fields)>,
+    /// Matches whose sessions are for another scanner to ask; empty but within a survey.
+    pub deferred: Vec<(usize, Marks)>,
     /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
 }
@@ -97,6 +108,8 @@ pub struct Scanner {
     details: bool,
     /// Matches are handed on as they are: another scanner knows the sessions.
     defers: bool,
+    /// The matches to hand on.
+    events: Vec<Event>,
     /// How often the detector had to look at a whole line: what it knows may have changed.
     learnt: u64,
     candidates: Candidates,
@@ -164,6 +177,7 @@ impl Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
             defers: false,
+            events: Vec::new(),
             learnt: 0,
             hits: filter.failregex.iter().map(|_| Hit::default()).collect(),
             filter,

@@ -30,7 +30,12 @@ pub enum LintKind {
     NeedsMaxlines,
     /// `<mode>` where no option is called so: the text itself is looked for.
     UnsetTag,
+    /// `maxlines` is larger than a buffer may be.
+    TooManyLines,
 }
+
+/// See [`super::LINES_MAX`].
+const TOO_MANY_LINES: &str = "maxlines is larger than 1000, and taken for that";
 
 impl Lint {
     /// What the trap is, in one line without a full stop.
@@ -46,6 +51,7 @@ impl Lint {
             LintKind::UnsetTag => {
                 "the expression has a tag that no option sets, so it is looked for as it stands"
             }
+            LintKind::TooManyLines => TOO_MANY_LINES,
         }
     }
 
@@ -57,6 +63,7 @@ impl Lint {
             }
             LintKind::NeedsMaxlines => "set maxlines to the number of lines that it spans",
             LintKind::UnsetTag => tag::UNSET_ADVICE,
+            LintKind::TooManyLines => "set it to the number of lines that one failure spans",
         }
     }
 }
@@ -70,6 +77,9 @@ impl fmt::Display for Lint {
 /// All traps of `filter`, in the order of its expressions.
 pub fn lint(filter: &Filter) -> Vec<Lint> {
     let mut found = Vec::new();
+    if let Some(at) = filter.too_many_lines.clone() {
+        found.push(Lint { at, source: String::new(), kind: LintKind::TooManyLines });
+    }
     for expression in &filter.failregex {
         let mut report = |kind| found.push(of(expression, kind));
         if greedy_before_host(expression.pattern.node()) {

@@ -16,6 +16,13 @@ const ALTERNATIVES_MAX: usize = 32;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Required(pub Vec<Vec<u8>>);
 
+impl Required {
+    /// True if `text` holds one of them.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|one| memchr::memmem::find(text.as_bytes(), one).is_some())
+    }
+}
+
 /// The best set that `node` requires, or none.
 pub fn required(node: &Node) -> Option<Required> {
     let found = best_of(node)?;

@@ -18,6 +18,7 @@ pub mod fields;
 pub mod lint;
 pub mod literal;
 pub mod machine;
+mod marks;
 pub mod node;
 pub mod regex;
 pub mod session;
@@ -31,11 +32,16 @@ pub use fault::FilterError;
 pub use fields::{Field, Fields, Piece};
 pub use lint::Lint;
 pub use machine::{Memory, Outcome};
+pub use marks::Marks;
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
-pub use session::{Draft, Sessions};
+pub use session::{Draft, LineFacts, Sessions};
 pub use spec::{FilterSpec, UseDns};
 
 use crate::place::{Located, Place};
+
+/// Lines that a buffer may hold. The whole buffer is searched for every line of the log, and no
+/// stock filter asks for more than a few dozen.
+pub const LINES_MAX: usize = 1000;
 
 /// A filter, ready to run.
 #[derive(Debug)]
@@ -48,8 +54,10 @@ pub struct Filter {
     pub failregex: Vec<Expression>,
     /// In the order in which they are tried.
     pub ignoreregex: Vec<Expression>,
-    /// How many lines the buffer holds.
+    /// How many lines the buffer holds: at most [`LINES_MAX`].
     pub maxlines: usize,
+    /// Where more lines than that are asked for.
+    pub too_many_lines: Option<Place>,
     /// What becomes of names.
     pub usedns: UseDns,
 }
@@ -65,6 +73,7 @@ pub struct Expression {
     alternatives: Vec<(Arc<str>, Arc<str>)>,
     /// `(group, name)`: one more part of the tuple `name`.
     tuples: Vec<(Arc<str>, Arc<str>)>,
+    roles: marks::Roles,
 }
 
 impl Filter {
@@ -78,11 +87,16 @@ impl Filter {
             Some(lines) if lines.value == 0 => {
                 return Err(FilterError::NoLines { at: lines.at.clone() });
             }
-            Some(lines) => usize::try_from(lines.value).unwrap_or(1),
+            Some(lines) => usize::try_from(lines.value).unwrap_or(LINES_MAX),
             None => 1,
         };
-        let multiline = maxlines > 1;
+        let asked = spec.maxlines.as_ref().filter(|_| maxlines > LINES_MAX);
+        let too_many_lines = asked.map(|lines| lines.at.clone());
+        let maxlines = maxlines.min(LINES_MAX);
+        // Only in a failregex do `^` and `$` know the lines of a buffer; the others see it as one
+        // text, as fail2ban has it.
         let one = |option: &'static str, written: &Located<String>| {
+            let multiline = maxlines > 1 && option == "failregex";
             Expression::new(option, written, usedns, multiline)
         };
         // An empty prefregex is none, as fail2ban has it.
@@ -97,7 +111,15 @@ impl Filter {
             let source = nobody.pattern.source.clone();
             return Err(FilterError::NoFailureId { at: nobody.at.clone(), source });
         }
-        Ok(Filter { name: spec.name.clone(), prefregex, failregex, ignoreregex, maxlines, usedns })
+        Ok(Filter {
+            name: spec.name.clone(),
+            prefregex,
+            failregex,
+            ignoreregex,
+            maxlines,
+            too_many_lines,
+            usedns,
+        })
     }
 
     /// Every fault of `spec`, for a check that shall tell all at once.
@@ -138,7 +160,8 @@ impl Expression {
         let mut tuples = composed(&pattern, "tuple_");
         alternatives.sort();
         tuples.sort();
-        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples })
+        let roles = marks::Roles::new(&pattern, &alternatives);
+        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples, roles })
     }
 
     /// True if it has a group that can say who failed, or to which session that belongs.

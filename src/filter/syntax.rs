@@ -437,7 +437,11 @@ impl Parser<'_> {
         if let Some(name) = &name
             && self.groups.iter().flatten().any(|known| &**known == name.as_str())
         {
-            return Err(self.fault(format!("group '{name}' stands here for the second time")));
+            let hint = match name.as_str() {
+                "ip4" | "ip6" | "dns" => ": only one <HOST>, <ADDR> or the like may stand in it",
+                _ => "",
+            };
+            return Err(self.fault(format!("group '{name}' stands here for the second time{hint}")));
         }
         let name: Option<Arc<str>> = name.map(Into::into);
         let index = self.groups.len();

@@ -67,6 +67,16 @@ pub fn expand(expression: &str, usedns: UseDns) -> Expanded {
     out
 }
 
+/// Puts the commonest tags back into the beginning of an expanded expression, for messages: nobody
+/// knows by heart what they stand for.
+pub fn contract(expanded: &str, usedns: UseDns) -> String {
+    let mut text = expanded.to_owned();
+    for tag in ["<HOST>", "<ADDR>", "<SUBNET>"] {
+        text = text.replace(&expand(tag, usedns).text, tag);
+    }
+    text
+}
+
 /// The inside of the tag that begins at the first byte: word characters and dashes, with a slash
 /// in front or behind.
 fn tag_at(text: &str) -> Option<&str> {

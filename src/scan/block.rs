@@ -13,7 +13,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use memchr::memchr;
 
-use super::{Parts, Scan, Scanner, gate::Place};
+use super::{Event, Parts, Scan, Scanner, gate::Place};
 use crate::{
     date::DateMatch,
     filter::{Expression, Filter, Outcome, syntax::Node},
@@ -40,6 +40,10 @@ pub trait Tally {
     /// The same for many lines: how many each failregex matched, and how many of them passed
     /// prefregex.
     fn counted_many(&mut self, hits: &[u64], prefixed: u64);
+
+    /// A line matched just this failregex, and its session says whether it is no failure; only
+    /// where [`Wants::Counts`].
+    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool);
 }
 
 /// How much a [`Tally`] wants to hear.
@@ -125,7 +129,10 @@ impl Scanner {
                     let text = block.get(from + found.cut.end..=end).unwrap_or_default();
                     match from + line.len() == end && text.is_ascii() {
                         true if self.is_plain => self.quick(text),
-                        true => self.count(line, text, number, now, tally),
+                        true => {
+                            let places = (from, from + found.cut.end);
+                            self.count(line, text, places, number, now, tally)
+                        }
                         false => Quick::Unsure,
                     }
                 } else {
@@ -184,11 +191,13 @@ impl Scanner {
         }
     }
 
-    /// Scans a line for its numbers alone, sessions and all.
+    /// Scans a line for its numbers alone, sessions and all. `places` are the bytes of the block at
+    /// which line and text begin.
     fn count(
         &mut self,
         line: &[u8],
         text: &[u8],
+        places: (usize, usize),
         number: u64,
         now: Timestamp,
         tally: &mut dyn Tally,
@@ -202,10 +211,27 @@ impl Scanner {
         self.judge_line(Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
-        if scan.failures.is_empty() && scan.ignored_by.is_empty() && scan.deferred.is_empty() {
+        for (regex, marks) in scan.deferred.drain(..) {
+            self.events.push(Event {
+                number,
+                line: places.0..places.0 + line.len(),
+                prefixed: scan.prefixed,
+                regex,
+                marks: marks.moved(places.1),
+            });
+        }
+        if self.events.last().is_some_and(|event| event.number == number) {
+            return Quick::Told;
+        }
+        if scan.failures.is_empty() && scan.ignored_by.is_empty() {
             return Quick::Missed { prefixed: scan.prefixed };
         }
-        tally.scanned(number, &decoded(line), scan, self);
+        match scan.failures.as_slice() {
+            [one] if scan.ignored_by.is_empty() => {
+                tally.concluded(&decoded(line), one.regex, one.nofail, scan.prefixed);
+            }
+            _ => tally.scanned(number, &decoded(line), scan, self),
+        }
         Quick::Told
     }
 

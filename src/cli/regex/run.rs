@@ -366,6 +366,8 @@ impl<W: Write> Tally for List<'_, W> {
     fn counted(&mut self, _: usize, _: bool) {}
 
     fn counted_many(&mut self, _: &[u64], _: u64) {}
+
+    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {}
 }
 
 /// The report.
@@ -422,6 +424,13 @@ impl Tally for Summary {
     fn counted_many(&mut self, hits: &[u64], prefixed: u64) {
         hits.iter().enumerate().for_each(|(regex, hits)| self.report.add_counted(regex, *hits, 0));
         self.report.add_missed(0, prefixed);
+    }
+
+    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool) {
+        match nofail {
+            true => self.report.add_nofail(line, regex, u64::from(prefixed)),
+            false => self.report.add_counted(regex, 1, u64::from(prefixed)),
+        }
     }
 }
 
