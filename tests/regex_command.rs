@@ -51,6 +51,21 @@ fn faults_go_to_stderr_with_their_code() {
 }
 
 #[test]
+fn the_readme_shows_what_comes_out() {
+    let readme = include_str!("../README.md");
+    let shown: Vec<&str> = readme.lines().filter(|line| line.starts_with("{\"line\"")).collect();
+    let output = Command::new(env!("CARGO_BIN_EXE_sentryban-regex"))
+        .env("TZ", "UTC")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--now", "1772300000", "--out", "json"])
+        .args(["tests/logs/portsentry", "filters/portsentry.conf"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().take(2).collect::<Vec<_>>(), shown);
+}
+
+#[test]
 fn a_closed_pipe_ends_quietly() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -69,7 +69,10 @@ pub fn read_jails(tree: &Tree) -> Jails {
     let mut jails = Jails::default();
     let Some(mut merged) = tree.read("jail") else {
         let at = Place::new(tree.root(), 0);
-        let write = "write a jail.conf or a jail.local there";
+        let write = match tree.root().is_dir() {
+            true => "write a jail.conf or a jail.local there",
+            false => "name a directory that has one: -c DIR",
+        };
         jails.findings.push(Finding::fault(at, "there is no jail.conf", write));
         return jails;
     };
