@@ -32,7 +32,7 @@ const FAR: usize = 0x7fff_ffff;
 const HEAD: usize = 512;
 
 /// A date that was found in a line.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct DateMatch {
     /// The bytes to cut out of the line: the first group of the template. May be empty, which says
     /// that the line has no date of its own (`{NONE}`, or a group that took no part).
@@ -45,6 +45,16 @@ pub struct DateMatch {
     /// It is known without reading it that a calendar has this date.
     pub(crate) readable: bool,
 }
+
+/// The same date at the same place, however it was found.
+impl PartialEq for DateMatch {
+    fn eq(&self, other: &DateMatch) -> bool {
+        let place = |one: &DateMatch| (one.cut.clone(), one.template, one.span.clone(), one.until);
+        place(self) == place(other)
+    }
+}
+
+impl Eq for DateMatch {}
 
 /// What a report tells of a template.
 #[derive(Clone, Debug, PartialEq)]
