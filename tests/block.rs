@@ -1,5 +1,12 @@
 //! A block of a log scanned at once comes to the same as its lines one by one, whatever is in it:
 //! random and hostile logs through the shipped filters and through small ones made to be difficult.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says by failing what is wrong"
+)]
 
 mod common;
 

@@ -56,16 +56,6 @@ impl PartialEq for DateMatch {
 
 impl Eq for DateMatch {}
 
-impl PartialEq for DateMatch {
-    /// That the quick way already knows the date to be readable is no part of the match.
-    fn eq(&self, other: &DateMatch) -> bool {
-        let parts = |one: &DateMatch| (one.cut.clone(), one.template, one.span.clone(), one.until);
-        parts(self) == parts(other)
-    }
-}
-
-impl Eq for DateMatch {}
-
 /// What a report tells of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TemplateInfo<'d> {
