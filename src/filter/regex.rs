@@ -20,7 +20,7 @@ use super::{
 /// no honest line of the stock filters needs a tenth of it.
 const BACKTRACK_STEPS_MAX: usize = 100_000;
 /// One step of that engine may read to the end of the text, so of a text longer than this it gets
-/// only a few: 0.3 s for the longest line and the worst pattern.
+/// only a few: some two seconds for the longest line and the worst pattern.
 const LONG_TEXT_BYTES: usize = 16 << 10;
 /// Steps on such a text: enough for an expression that is bound to the line's beginning.
 const LONG_TEXT_STEPS_MAX: usize = 256;

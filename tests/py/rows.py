@@ -178,7 +178,9 @@ def main():
         modes = options.get(name, [""]) + ["[mode=aggressive]", "[logtype=journal]", ""]
         ignored = chance.choice(IGNORED)
         arguments = ["-c", CONFIG, "-e", "UTF-8", "-r"] + chance.choice(OPTIONS)
-        arguments += [path, name + chance.choice(modes)] + ([ignored] if ignored else [])
+        # By its file: the bare name may mean a jail, which sets options of its own.
+        named = CONFIG + "/filter.d/" + name + ".conf"
+        arguments += [path, named + chance.choice(modes)] + ([ignored] if ignored else [])
         signal.alarm(20)
         try:
             usable, failures = run(["-o", "row"] + arguments)
