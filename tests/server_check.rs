@@ -183,7 +183,7 @@ maxlines = 0
 ";
 
 /// `FILE` stands for the file.
-const BROKEN_SAID: &str = r"FILE:3: error: failregex cannot be read: a parenthesis is not closed, behind ')))\]?|(?P<dns>[\w\-.^_]*\w))$': ^bad (<HOST>$; close it, or write '\(' for the sign itself
+const BROKEN_SAID: &str = r"FILE:3: error: failregex cannot be read: a parenthesis is not closed, behind '^bad (<HOST>$': ^bad (<HOST>$; close it, or write '\(' for the sign itself
 FILE:4: error: failregex names nobody: ^nobody$; put <HOST>, <ADDR> or <F-ID>…</F-ID> where the offender stands
 FILE:5: error: failregex cannot be read: '*' has nothing to repeat: *x <HOST>; put what is to be repeated before it, or a '\' for the sign itself
 FILE:6: error: failregex cannot be read: the least count is larger than the most, behind '^a': ^a{3,1} <HOST>; write the smaller count first
