@@ -161,7 +161,10 @@ fn fault(fault: &FilterError) -> Finding {
 }
 
 fn trap(trap: &Lint) -> Finding {
-    let what = format!("{}: {}", trap.what(), trap.source);
+    let what = match trap.source.as_str() {
+        "" => trap.what().to_owned(),
+        source => format!("{}: {source}", trap.what()),
+    };
     Finding::warning(trap.at.clone(), what, trap.write())
 }
 

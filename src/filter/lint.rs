@@ -70,7 +70,11 @@ impl Lint {
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}\n  {}\n  {}", self.at, self.what(), self.source, self.write())
+        writeln!(f, "{}: {}", self.at, self.what())?;
+        if !self.source.is_empty() {
+            writeln!(f, "  {}", self.source)?;
+        }
+        write!(f, "  {}", self.write())
     }
 }
 
