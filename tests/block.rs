@@ -212,6 +212,50 @@ fn difficult_filters_make_the_same_of_a_block_as_of_its_lines() {
     assert!(matched > 1000, "only {matched} lines matched");
 }
 
+/// A filter, and a log of which a block once told something else than its lines. The first line
+/// teaches the date's place, since nothing is told quickly before that.
+#[test]
+fn logs_that_once_came_to_different_things() {
+    let unlike: &[(&str, Small, &[u8])] = &[
+        (
+            "a date that no calendar has is cut only where no other date is near",
+            (&["^bad <HOST>", "bad <HOST>"], "", &[], 1, None),
+            b"2026-03-03 04:05:06 x\n2026-02-31 04:05:07bad 192.0.2.1\n2026-03-03 23:59:61bad 192.0.2.2\n",
+        ),
+        (
+            "a date that no calendar has is no last date",
+            (&["bad <HOST>"], "", &[], 1, None),
+            b"2026-03-03 04:05:06 x\n2026-03-03 04:05:07 x\n2026-02-31 04:05:08 x\nbad 192.0.2.1\n",
+        ),
+        (
+            "a line that has no date of its own leaves the last one as it is",
+            (&["bad <HOST>"], "", &[], 1, Some("^EPOCH\n{NONE}")),
+            b"x\n1772510706 x\nx\nx\n1772510707 x\nx\nbad 192.0.2.1\n",
+        ),
+        (
+            "the last line may lack its newline",
+            (&["bad <HOST>"], "", &[], 1, None),
+            b"2026-03-03 04:05:06 x\n2026-03-03 04:05:07 bad 192.0.2.1",
+        ),
+        (
+            "the last line may lack its newline, and others may have more than that",
+            (&["<HOST> bad\n"], "", &[], 1, None),
+            b"2026-03-03 04:05:06 x\n2026-03-03 04:05:07 192.0.2.1 bad\r\n2026-03-03 04:05:07 192.0.2.1 bad",
+        ),
+        (
+            "U+FFFD stands for what is no UTF-8",
+            (&["bad\u{fffd} <HOST>"], "", &[], 1, None),
+            b"2026-03-03 04:05:06 x\n2026-03-03 04:05:07 bad\xff 192.0.2.1\n",
+        ),
+    ];
+    for (what, small, log) in unlike {
+        let filter = compiled(&spec(small));
+        let options = ScanOptions::default();
+        let case = Case { name: what, filter: &filter, dates: small.4, options, log };
+        assert!(case.check(&mut Random(3)) > 0, "{what}: nothing matched");
+    }
+}
+
 fn spec((fails, prefix, ignores, maxlines, _): &Small) -> FilterSpec {
     let located = |text: &str| Located::new(text.to_owned(), Place::command_line());
     FilterSpec {

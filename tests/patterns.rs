@@ -40,6 +40,44 @@ fn stock_expressions_match_as_python_would() {
     assert!(wrong.is_empty(), "{} of {compared} differ:\n{}", wrong.len(), shown(&wrong));
 }
 
+/// A count behind `<HOST>` once counted as part of the tag, and the quick machine, which takes an
+/// address at once, took it once.
+#[test]
+fn repeated_hosts_are_hosts_each() {
+    for source in [
+        "is <HOST>?out",
+        "is <HOST>?? ?(?P<rest>.*)$",
+        "is (?:<HOST>){2}",
+        "is <HOST>{2}(?P<rest>.*)$",
+        "is <HOST>+(?P<rest>.*)$",
+        "is <ADDR>?(?P<rest>.*)$",
+    ] {
+        let pattern = Pattern::new(source, UseDns::Warn, false).unwrap();
+        for text in [
+            "is out\n",
+            "is 192.0.2.1 out\n",
+            "is 192.0.2.1\n",
+            "is 192.0.2.1[192.0.2.2]\n",
+            "is [192.0.2.1]192.0.2.2] out\n",
+            "is [2001:db8::1]host.example.org out\n",
+        ] {
+            let (mut hit, mut other) = (Hit::default(), Hit::default());
+            let found = pattern.search(text, &mut hit).unwrap();
+            assert_eq!(
+                found,
+                pattern.search_by_engine(text, &mut other).unwrap(),
+                "{source}: {text:?}"
+            );
+            assert_eq!(hit.groups, other.groups, "{source}: {text:?}");
+        }
+    }
+    let mut hit = Hit::default();
+    let lazy = Pattern::new("is <HOST>?? ?(?P<rest>.*)$", UseDns::Warn, false).unwrap();
+    assert_eq!(lazy.search("is 192.0.2.1 out\n", &mut hit), Ok(true));
+    let rest = lazy.group("rest").unwrap();
+    assert_eq!(hit.groups[rest], Some(3..16), "nothing is taken where nothing will do");
+}
+
 fn python(arguments: &[&str]) -> Option<Vec<Value>> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/py/patterns.py");
     // Debian's interpreter: the one that the package's modules belong to.

@@ -123,3 +123,29 @@ pub(super) fn find_tag(text: &str, from: usize) -> Option<(usize, usize)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::place::Place;
+
+    /// Each value stays below a megabyte, and all together would have taken gigabytes.
+    #[test]
+    fn many_large_values_are_refused_together() {
+        let text = |text: String| Text::new(text, Place::command_line());
+        let mut values = Options::new();
+        for number in 0..500 {
+            values.insert(format!("a{number}"), text("<b17>".to_owned()));
+        }
+        for number in 1..18 {
+            values.insert(format!("b{number}"), text(format!("<b{0}><b{0}>", number - 1)));
+        }
+        values.insert("b0".to_owned(), text("xxx".to_owned()));
+        let refused = substitute(&values, &HashSet::new(), |_| Ok(None)).map_err(|e| e.what);
+        assert!(
+            refused.as_ref().is_err_and(|what| what.contains("too large together")),
+            "{:?}",
+            refused.err()
+        );
+    }
+}

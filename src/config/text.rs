@@ -200,6 +200,16 @@ mod tests {
         (line.to_owned(), number)
     }
 
+    /// It was counted from its beginning at each occurrence: minutes for this one.
+    #[test]
+    fn a_long_text_with_many_tags_is_counted_once() {
+        let rows = 100_000;
+        let long = Text::new("<b>\n".repeat(rows), Place::new("f", 1));
+        let woven = long.replace("<b>", &written(&[("x", 2), ("y", 3)]));
+        assert_eq!(woven.lines().count(), 2 * rows + 1);
+        assert_eq!(woven.place_of(5), Place::new("f", 2));
+    }
+
     #[test]
     fn trimming_drops_the_places_as_well() {
         let mut text = written(&[("a", 1), ("", 2), ("  ", 3)]);

@@ -50,24 +50,26 @@ fn linear(node: &Node, tail: bool) -> bool {
         | Node::BackReference(_)
         | Node::Conditional { .. }
         | Node::Repeat { mode: Repetition::Possessive, .. } => false,
+        // Within a group that is asked for, the newline would be part of it.
+        Node::Capture { name: Some(_), node, .. } => linear(node, false),
         Node::Capture { node, .. } | Node::IgnoreCase(node) | Node::Host { node, .. } => {
             linear(node, tail)
         }
         Node::Repeat { node, max, .. } => linear(node, tail && *max == Some(1)),
         Node::Alternate(branches) => branches.iter().all(|branch| linear(branch, tail)),
         Node::Concat(items) => {
-            // Behind a `$`, only what can match nothing but the empty text does no harm.
-            let last = items.iter().rposition(|item| !is_zero_width(item)).unwrap_or(0);
+            // Behind a `$`, only another one does no harm: it holds behind the newline, too.
+            let last = items.iter().rposition(|item| !is_end(item)).unwrap_or(0);
             items.iter().enumerate().all(|(index, item)| linear(item, tail && index >= last))
         }
     }
 }
 
-fn is_zero_width(node: &Node) -> bool {
+fn is_end(node: &Node) -> bool {
     match node {
-        Node::Empty | Node::Assert(_) | Node::Look { .. } => true,
-        Node::Capture { node, .. } | Node::IgnoreCase(node) => is_zero_width(node),
-        Node::Concat(items) | Node::Alternate(items) => items.iter().all(is_zero_width),
+        Node::Empty | Node::Assert(Assert::TextEndNewline) => true,
+        Node::Capture { name: None, node, .. } | Node::IgnoreCase(node) => is_end(node),
+        Node::Concat(items) | Node::Alternate(items) => items.iter().all(is_end),
         _ => false,
     }
 }
@@ -259,11 +261,22 @@ mod tests {
 
     #[test]
     fn what_the_linear_engine_can_do() {
-        for yes in ["a$", "(?:a$|b$)", "^a+?(?P<x>b|c)$", "(?i)x", "a$(?P<e>)", r"\S+ \d{1,3}"] {
+        for yes in ["a$", "(?:a$|b$)", "^a+?(?P<x>b|c)$", "(?i)x", "a$()$", r"\S+ \d{1,3}"] {
             assert!(linear_of(yes), "{yes}");
         }
-        for no in ["(?=a)b", r"(a)\1", "(?P<x>a)?(?(x)b|c)", "a++", "(?:a$|b)c", "(?:a$)*", "(?>a)"]
-        {
+        for no in [
+            "a$(?P<e>)",
+            "(?P<x>a$)",
+            r"a$\b",
+            r"a$\Z",
+            "(?=a)b",
+            r"(a)\1",
+            "(?P<x>a)?(?(x)b|c)",
+            "a++",
+            "(?:a$|b)c",
+            "(?:a$)*",
+            "(?>a)",
+        ] {
             assert!(!linear_of(no), "{no}");
         }
     }
