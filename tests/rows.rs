@@ -16,7 +16,6 @@
     reason = "a test says by failing what is wrong"
 )]
 // The lints are for what runs on attackers' input; a test may stop where it stands.
-#![allow(clippy::unwrap_used)]
 
 mod common;
 
