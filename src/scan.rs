@@ -252,6 +252,8 @@ impl Scanner {
             if let Some(time) = self.note_date(line, found, now) {
                 return self.scan_parts(parts, Some(time), now);
             }
+            // What a date comes to that no calendar has depends on the lines before.
+            self.learnt += u64::from(!found.cut.is_empty());
         }
         // An empty date means that the pattern says there is none to be had: it happens now.
         let assumed = found.is_some_and(|found| found.cut.is_empty()) || self.options.assume_now;

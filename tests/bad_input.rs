@@ -109,10 +109,7 @@ fn filters_that_cannot_be_used_are_named() {
         ("ignoreregex = x", "has no failregex"),
         ("failregex = <a> <HOST>\na = <b>\nb = <a>", "contains itself through <"),
         ("failregex = <HOST>\nfailregex = <ADDR>", "stands twice"),
-        (
-            "failregex = <HOST>\ndatepattern = (((",
-            "filter.conf:3: datepattern (((: a ( without its )",
-        ),
+        ("failregex = <HOST>\ndatepattern = (((", "without its )"),
     ];
     for (text, part) in rows {
         let filter = work.file("filter.conf", format!("[Definition]\n{text}\n"));

@@ -8,9 +8,13 @@
 //!
 //! Not compared, as fail2ban-regex itself goes wrong there: the total of prefregex (a line that was
 //! ignored before it counts as the line before did) and a negative number of missed lines.
-
-// The lints are for what runs on attackers' input; a test may stop where it stands.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says by failing what is wrong"
+)]
 
 mod common;
 

@@ -8,7 +8,7 @@
 use super::{
     finding::Finding,
     ini::shorten,
-    text::{Options, Text, Weave},
+    text::{Options, Text, Weave, newlines},
     tree::Merged,
 };
 use crate::place::Place;
@@ -130,7 +130,7 @@ struct Resolver<'a> {
 impl Resolver<'_> {
     /// Appends `text` with its references resolved.
     fn some(&mut self, text: &Text, weave: &mut Weave, depth: usize) -> Result<(), Finding> {
-        if depth > DEPTH_MAX || weave.len() > VALUE_BYTES_MAX || self.references > REFERENCES_MAX {
+        if depth > DEPTH_MAX || self.references > REFERENCES_MAX {
             let what = format!(
                 "option '{}' refers to others more than {DEPTH_MAX} levels deep, or to itself",
                 self.option
@@ -138,13 +138,13 @@ impl Resolver<'_> {
             return Err(self.fault(text.at(), what, "break the circle of %(…)s references"));
         }
         let raw = text.as_str();
-        let mut done = 0;
+        let (mut done, mut line) = (0, 0);
         while let Some(found) = raw.get(done..).and_then(|rest| rest.find('%')) {
             let percent = done + found;
-            weave.own(text, done, percent);
+            line += weave.own(text, done..percent, line);
             let rest = raw.get(percent + 1..).unwrap_or_default();
             if rest.starts_with('%') {
-                weave.own(text, percent, percent + 1);
+                weave.own(text, percent..percent + 1, line);
                 done = percent + 2;
                 continue;
             }
@@ -162,9 +162,15 @@ impl Resolver<'_> {
             } else {
                 weave.insert(&value);
             }
+            if weave.len() > VALUE_BYTES_MAX {
+                let what =
+                    format!("option '{}' grows beyond a megabyte by %({name})s", self.option);
+                return Err(self.fault(text.place_of(percent), what, "refer to it less often"));
+            }
             done = percent + name.len() + "%()s".len();
+            line += newlines(name);
         }
-        weave.own(text, done, raw.len());
+        weave.own(text, done..raw.len(), line);
         Ok(())
     }
 

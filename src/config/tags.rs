@@ -16,12 +16,17 @@ const REPLACEMENTS_MAX: usize = 25;
 /// How long a value may become; options that double each other would fill the memory.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
+/// How many bytes of values are read and written until all tags are replaced: a hundred times what
+/// the largest stock action takes. Many values that each stay just below the limit add up.
+const WORK_BYTES_MAX: usize = 32 << 20;
+
 /// Replaces, in every value, the tags that name another value or that `lookup` knows.
 ///
 /// Names in `ignore` are neither replaced nor changed.
 ///
 /// # Errors
-/// A value that contains itself, directly or through others, or grows beyond a megabyte.
+/// A value that contains itself, directly or through others, or grows beyond a megabyte, or many
+/// that are so large together.
 pub fn substitute(
     values: &Options,
     ignore: &HashSet<String>,
@@ -31,6 +36,7 @@ pub fn substitute(
     let names: Vec<String> = values.keys().cloned().collect();
     let mut counts: HashMap<String, HashMap<String, usize>> = HashMap::new();
     let mut done: HashSet<&str> = HashSet::new();
+    let mut work = 0;
     loop {
         let mut again = false;
         for name in &names {
@@ -39,7 +45,8 @@ pub fn substitute(
             }
             let Some(original) = values.get(name).cloned() else { continue };
             let count = counts.entry(name.clone()).or_default();
-            let value = one(name, original.clone(), &values, ignore, &mut lookup, count)?;
+            let value =
+                one(name, original.clone(), &values, ignore, &mut lookup, (count, &mut work))?;
             if !value.as_str().contains('<') {
                 done.insert(name);
             }
@@ -61,9 +68,10 @@ fn one(
     values: &Options,
     ignore: &HashSet<String>,
     lookup: &mut impl FnMut(&str) -> Result<Option<Text>, Finding>,
-    count: &mut HashMap<String, usize>,
+    (count, work): (&mut HashMap<String, usize>, &mut usize),
 ) -> Result<Text, Finding> {
     let mut from = 0;
+    *work += value.as_str().len();
     while let Some((start, end)) = find_tag(value.as_str(), from) {
         let tag = value.as_str().get(start + 1..end - 1).unwrap_or_default().to_owned();
         from = end;
@@ -81,6 +89,11 @@ fn one(
         };
         let Some(found) = found else { continue };
         value = value.replace(&format!("<{tag}>"), &found);
+        *work += value.as_str().len();
+        if *work > WORK_BYTES_MAX {
+            let what = format!("option '{name}' and others grow too large together");
+            return Err(Finding::fault(value.at(), what, "make the tags in them fewer"));
+        }
         if value.as_str().len() > VALUE_BYTES_MAX {
             let what = format!("option '{name}' grows beyond a megabyte through <{tag}>");
             return Err(Finding::fault(value.at(), what, "make the tags in it fewer"));

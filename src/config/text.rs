@@ -4,6 +4,8 @@
 //! and a `failregex` of ten lines may come from three files. A message about the seventh
 //! expression must still name the line on which somebody can mend it.
 
+use std::ops::Range;
+
 use indexmap::IndexMap;
 
 use crate::place::{Located, Place};
@@ -23,7 +25,7 @@ impl Text {
     /// Text that was all written at one place.
     pub fn new(text: impl Into<String>, at: Place) -> Text {
         let text = text.into();
-        let lines = memchr::memchr_iter(b'\n', text.as_bytes()).count() + 1;
+        let lines = newlines(&text) + 1;
         Text { text, places: vec![at; lines] }
     }
 
@@ -38,7 +40,7 @@ impl Text {
     pub fn trim_end(&mut self) {
         let length = self.text.trim_end_matches(super::ini::is_space).len();
         self.text.truncate(length);
-        let lines = memchr::memchr_iter(b'\n', self.text.as_bytes()).count() + 1;
+        let lines = newlines(&self.text) + 1;
         self.places.truncate(lines);
     }
 
@@ -79,13 +81,13 @@ impl Text {
     #[must_use]
     pub fn replace(&self, pattern: &str, by: &Text) -> Text {
         let mut weave = Weave::default();
-        let mut done = 0;
+        let (mut done, mut line) = (0, 0);
         for (at, found) in self.text.match_indices(pattern) {
-            weave.own(self, done, at);
+            line += weave.own(self, done..at, line) + newlines(found);
             weave.insert(by);
             done = at + found.len();
         }
-        weave.own(self, done, self.text.len());
+        weave.own(self, done..self.text.len(), line);
         weave.finish(self.at())
     }
 }
@@ -116,12 +118,12 @@ enum Rank {
 }
 
 impl Weave {
-    /// Appends the bytes `from..to` of the outer text.
-    pub fn own(&mut self, outer: &Text, from: usize, to: usize) {
-        let Some(slice) = outer.text.get(from..to) else { return };
-        let before = outer.text.as_bytes().get(..from).unwrap_or_default();
-        let first = memchr::memchr_iter(b'\n', before).count();
-        self.append(slice, outer.places.get(first..).unwrap_or_default(), Rank::Own);
+    /// Appends these bytes of the outer text, the first of which stands on `line` (from 0); tells
+    /// how many lines they go down, so that nobody counts a long text from its beginning twice.
+    pub fn own(&mut self, outer: &Text, bytes: Range<usize>, line: usize) -> usize {
+        let Some(slice) = outer.text.get(bytes) else { return 0 };
+        self.append(slice, outer.places.get(line..).unwrap_or_default(), Rank::Own);
+        newlines(slice)
     }
 
     /// Appends text that stood elsewhere.
@@ -155,6 +157,11 @@ impl Weave {
             }
         }
     }
+}
+
+/// How many lines a text goes down.
+pub(super) fn newlines(text: &str) -> usize {
+    memchr::memchr_iter(b'\n', text.as_bytes()).count()
 }
 
 #[cfg(test)]

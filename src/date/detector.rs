@@ -32,7 +32,7 @@ const FAR: usize = 0x7fff_ffff;
 const HEAD: usize = 512;
 
 /// A date that was found in a line.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct DateMatch {
     /// The bytes to cut out of the line: the first group of the template. May be empty, which says
     /// that the line has no date of its own (`{NONE}`, or a group that took no part).
@@ -42,7 +42,19 @@ pub struct DateMatch {
     pub(crate) span: Range<usize>,
     /// The end of the part of the line that was searched.
     pub(crate) until: usize,
+    /// It is known without reading it that a calendar has this date.
+    pub(crate) readable: bool,
 }
+
+/// The same date at the same place, however it was found.
+impl PartialEq for DateMatch {
+    fn eq(&self, other: &DateMatch) -> bool {
+        let place = |one: &DateMatch| (one.cut.clone(), one.template, one.span.clone(), one.until);
+        place(self) == place(other)
+    }
+}
+
+impl Eq for DateMatch {}
 
 /// What a report tells of a template.
 #[derive(Clone, Debug, PartialEq)]
@@ -287,7 +299,8 @@ impl DateDetector {
         if rank.template.anchored {
             let found = match rank.template.shape.and_then(|shape| shape.find(line)) {
                 Some(cut) => {
-                    DateMatch { span: 0..cut.end, cut, template: rank.id, until: usize::MAX }
+                    let (span, until) = (0..cut.end, usize::MAX);
+                    DateMatch { span, cut, template: rank.id, until, readable: true }
                 }
                 None => self.match_head(number, line)?,
             };
@@ -354,7 +367,7 @@ impl DateDetector {
             && !head.get(..distance)?.last().is_some_and(|byte| is_word(char::from(*byte)))
         {
             let (cut, span) = (part.clone(), part);
-            return Some(DateMatch { cut, span, template: rank.id, until: end });
+            return Some(DateMatch { cut, span, template: rank.id, until: end, readable: true });
         }
         let known = self.memory.recall(rank.id, head).filter(|found| found.span == part);
         if known.is_some() {
@@ -525,7 +538,7 @@ fn take(scratch: &Scratch, template: usize, until: usize) -> Option<DateMatch> {
     let span = scratch.group(0)?;
     // A first group that took no part leaves nothing to cut.
     let cut = scratch.group(1).unwrap_or(0..0);
-    Some(DateMatch { cut, template, span, until })
+    Some(DateMatch { cut, template, span, until, readable: false })
 }
 
 fn chars_until(line: &str, at: usize) -> usize {

@@ -1,8 +1,9 @@
 //! The commonest stamps, known by their bytes.
 //!
 //! A [`Shape`] answers for one template: bound to the beginning of the line, or at the place where
-//! the template matched last. It says where the date stands only where it is certain that the template's expression matches just there; whatever is
-//! unusual (a fraction of seven digits, two blanks, a letter beyond ASCII) is left to the matcher.
+//! the template matched last. It says where the date stands only where it is certain that the
+//! template's expression matches just there, and that a calendar has the date; whatever is unusual
+//! (a fraction of seven digits, a leap day, a letter beyond ASCII) is left to the matcher.
 
 use std::ops::Range;
 
@@ -95,17 +96,23 @@ fn two_digits(tens: u8, ones: u8) -> Option<u32> {
     Some(digit(tens)? * 10 + digit(ones)?)
 }
 
-fn is_clock(bytes: &[u8], last_hour: u32) -> bool {
+/// A time of day that every clock has. Templates match leap seconds and hour 29, too, but whether
+/// such a date can be read is for others to find out.
+fn is_clock(bytes: &[u8]) -> bool {
     let &[h, hh, b':', m, mm, b':', s, ss] = bytes else { return false };
     let within = |tens, ones, most| two_digits(tens, ones).is_some_and(|value| value <= most);
-    within(h, hh, last_hour) && within(m, mm, 59) && within(s, ss, 61)
+    within(h, hh, 23) && within(m, mm, 59) && within(s, ss, 59)
 }
 
-/// The day of a month in two places, the first of which may be blank.
-fn is_day(tens: u8, ones: u8) -> bool {
+/// A day of a month (from 1), in two places of which the first may be blank, that this month has in
+/// every year.
+fn is_day(month: usize, tens: u8, ones: u8) -> bool {
     let tens = if tens == b' ' { b'0' } else { tens };
-    two_digits(tens, ones).is_some_and(|day| (1..=31).contains(&day))
+    let last = month.checked_sub(1).and_then(|month| LAST_DAYS.get(month)).copied().unwrap_or(0);
+    two_digits(tens, ones).is_some_and(|day| (1..=last).contains(&day))
 }
+
+const LAST_DAYS: [u32; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
 
 fn syslog(line: &[u8], decades: Decades) -> Option<usize> {
     let (name, rest) = line.split_first_chunk::<4>()?;
@@ -114,7 +121,7 @@ fn syslog(line: &[u8], decades: Decades) -> Option<usize> {
     let (stamp, after) = rest.split_first_chunk::<15>()?;
     let (month, day_and_time) = stamp.split_first_chunk::<4>()?;
     let (&[tens, ones, b' '], clock) = day_and_time.split_first_chunk::<3>()? else { return None };
-    if !is_name(month, &MONTH_NAMES) || !is_day(tens, ones) || !is_clock(clock, 29) {
+    if !is_day(month_number(month), tens, ones) || !is_clock(clock) {
         return None;
     }
     let end = skipped + 15;
@@ -154,8 +161,13 @@ fn clock_fields(clock: &[u8; 8]) -> Option<Found> {
 }
 
 fn month_value(name: &[u8; 4]) -> Option<i64> {
+    i64::try_from(month_number(name)).ok().filter(|month| *month > 0)
+}
+
+/// The month of that name, from 1; 0 if there is none.
+fn month_number(name: &[u8; 4]) -> usize {
     let lower = lower_name(name);
-    i64::try_from(MONTH_NAMES.iter().position(|name| *name == lower)? + 1).ok()
+    MONTH_NAMES.iter().position(|name| *name == lower).map_or(0, |place| place + 1)
 }
 
 fn syslog_fields(date: &[u8]) -> Option<Found> {
@@ -225,10 +237,9 @@ fn iso(line: &[u8], decades: Decades) -> Option<usize> {
     let fits = is_year([a, b, c, d], decades)
         && matches!(dash, b'-' | b'/' | b'.')
         && dash == other_dash
-        && two_digits(m, mm).is_some_and(|month| (1..=12).contains(&month))
-        && is_day(t, tt)
+        && two_digits(m, mm).is_some_and(|month| is_day(month as usize, t, tt))
         && matches!(between, b'T' | b' ')
-        && is_clock(clock, 23);
+        && is_clock(clock);
     if !fits {
         return None;
     }
@@ -267,13 +278,12 @@ fn web(line: &[u8], decades: Decades) -> Option<usize> {
     let (&[t, tt, mark, a, b, c, other_mark, y, yy, yyy, yyyy, between], clock) =
         stamp.split_first_chunk::<12>()?;
     let fits = t.is_ascii_digit()
-        && is_day(t, tt)
+        && is_day(month_number(&[a, b, c, b' ']), t, tt)
         && matches!(mark, b'-' | b'/')
         && mark == other_mark
-        && is_name(&[a, b, c, b' '], &MONTH_NAMES)
         && is_year([y, yy, yyy, yyyy], decades)
         && matches!(between, b':' | b' ')
-        && is_clock(clock, 23);
+        && is_clock(clock);
     if !fits {
         return None;
     }

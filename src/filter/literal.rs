@@ -81,7 +81,7 @@ fn best_of_sequence(node: &Node) -> Option<Vec<Vec<u8>>> {
                 if !run.is_empty() {
                     best = better(best, Some(vec![std::mem::take(&mut run)]));
                 }
-                if !matches!(item, Node::Class(_)) {
+                if !matches!(item, Node::Class(_) | Node::Char(_)) {
                     best = better(best, best_of(item));
                 }
             }
@@ -93,16 +93,19 @@ fn best_of_sequence(node: &Node) -> Option<Vec<Vec<u8>>> {
     best
 }
 
-/// `x`, and `[x]`, which people write for a literal bracket.
+/// `x`, and `[x]`, which people write for a literal bracket. Two characters are in the text that
+/// expressions see but need not be in the file: the newline (behind its last line) and U+FFFD
+/// (for bytes that are no UTF-8).
 fn single_char(node: &Node) -> Option<char> {
-    match node {
+    let single = match node {
         Node::Char(c) => Some(*c),
         Node::Class(class) if !class.negated => match class.items.as_slice() {
             [ClassItem::Range(low, high)] if low == high => Some(*low),
             _ => None,
         },
         _ => None,
-    }
+    };
+    single.filter(|c| !matches!(*c, '\n' | char::REPLACEMENT_CHARACTER))
 }
 
 fn flatten<'a>(node: &'a Node, out: &mut Vec<&'a Node>) {
@@ -128,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_longest_required_text_is_found() {
-        let rows: [(&str, &[&str]); 9] = [
+        let rows: [(&str, &[&str]); 11] = [
             (r"^.* sshd\[\d+\]: Failed x", &["]: Failed x"]),
             (r"(?:abc|defg)+x", &["abc", "defg"]),
             (r"(?:abc|d)+x", &[]),
@@ -138,6 +141,8 @@ mod tests {
             (r"Fail[:]ed", &["Fail:ed"]),
             (r"(?:failed ){2}\d", &["failed "]),
             (r"(a)?(?(1)longer|short)", &["longer", "short"]),
+            (r"bad word\n", &["bad word"]),
+            ("abcd\u{fffd}efghi[\u{fffd}]", &["efghi"]),
         ];
         for (expression, expected) in rows {
             assert_eq!(texts(expression), expected, "{expression}");

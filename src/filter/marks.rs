@@ -8,7 +8,7 @@ use std::{ops::Range, sync::Arc};
 use super::{Expression, Hit, LineFacts, Pattern};
 
 /// The groups of an expression that the rules ask for, by position among its names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Roles {
     session: Option<usize>,
     nofail: Option<usize>,

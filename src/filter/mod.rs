@@ -43,8 +43,8 @@ use crate::place::{Located, Place};
 /// stock filter asks for more than a few dozen.
 pub const LINES_MAX: usize = 1000;
 
-/// A filter, ready to run.
-#[derive(Debug)]
+/// A filter, ready to run. Clones share what was compiled.
+#[derive(Clone, Debug)]
 pub struct Filter {
     /// The filter's name, for messages.
     pub name: String,
@@ -63,7 +63,7 @@ pub struct Filter {
 }
 
 /// A compiled expression with what its group names mean.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Expression {
     /// The engine's side.
     pub pattern: Pattern,

@@ -59,6 +59,7 @@ pub struct Hit {
     memory: Memory,
 }
 
+#[derive(Clone)]
 enum Engine {
     Linear {
         ascii: OnceLock<Option<regex::bytes::Regex>>,
@@ -73,6 +74,7 @@ enum Engine {
 }
 
 /// One compiled expression.
+#[derive(Clone)]
 pub struct Pattern {
     /// As the user wrote it, tags and all.
     pub source: String,

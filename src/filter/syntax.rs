@@ -39,6 +39,17 @@ impl fmt::Display for SyntaxError {
     }
 }
 
+/// The node of a host's tag. A count behind the tag has been read with its last part: behind
+/// `<HOST>` that is all of it, and each repetition is a host.
+fn host(names: bool, node: Node) -> Node {
+    match node {
+        Node::Repeat { min, max, mode, node } if names => {
+            Node::Repeat { min, max, mode, node: Box::new(Node::Host { names, node }) }
+        }
+        node => Node::Host { names, node: Box::new(node) },
+    }
+}
+
 /// Reads `text`. `multiline` is Python's `re.MULTILINE`. `hosts` are the byte ranges at which a
 /// host tag was expanded, with whether it takes names.
 ///
@@ -191,8 +202,7 @@ impl Parser<'_> {
                 && let Some((range, names)) =
                     self.hosts.iter().find(|(range, _)| range.start == self.at).cloned()
             {
-                let node = Box::new(self.concatenation(Some(range.end))?);
-                items.push(self.quantified(Node::Host { names, node })?);
+                items.push(host(names, self.concatenation(Some(range.end))?));
                 continue;
             }
             let start = self.at;

@@ -107,7 +107,8 @@ impl Scanner {
             }
             let found = self.dates.find_again(line, now);
             self.has_preset = false;
-            if let Some(found) = &found {
+            let usual = found.as_ref().filter(|found| self.is_readable(line, found, now));
+            if let Some(found) = usual {
                 let in_front = found.cut.start == 0 && !found.cut.is_empty();
                 let hopeful = match in_front {
                     // The texts that the line holds tell which failregexes may match it.
@@ -127,7 +128,7 @@ impl Scanner {
                 } else if wants == Wants::Counts && in_front {
                     // A line break behind the line serves as the newline that expressions want.
                     let text = block.get(from + found.cut.end..=end).unwrap_or_default();
-                    match from + line.len() == end && text.is_ascii() {
+                    match from + line.len() == end && text.ends_with(b"\n") && text.is_ascii() {
                         true if self.is_plain => self.quick(text),
                         true => {
                             let places = (from, from + found.cut.end);
@@ -138,28 +139,29 @@ impl Scanner {
                 } else {
                     Quick::Unsure
                 };
-                match quick {
-                    Quick::Unsure => {}
-                    Quick::Told => {
-                        undated = Some((line, found.clone()));
-                        continue;
-                    }
+                let told = match quick {
+                    Quick::Unsure => false,
+                    Quick::Told => true,
                     Quick::Missed { .. } if wants == Wants::Lines => {
                         tally.passed(number, line, self);
-                        undated = Some((line, found.clone()));
-                        continue;
+                        true
                     }
                     Quick::Missed { prefixed: one } => {
                         passed += 1;
                         prefixed += u64::from(one);
-                        undated = Some((line, found.clone()));
-                        continue;
+                        true
                     }
                     Quick::Matched { regex, prefixed } => {
                         tally.counted(regex, prefixed);
-                        undated = Some((line, found.clone()));
-                        continue;
+                        true
                     }
+                };
+                if told {
+                    // A line that has no date of its own leaves the last one as it is.
+                    if !found.cut.is_empty() {
+                        undated = Some((line, found.clone()));
+                    }
+                    continue;
                 }
             }
             tally.passed_many(std::mem::take(&mut passed), std::mem::take(&mut prefixed));
@@ -189,6 +191,14 @@ impl Scanner {
             }
             false => self.gate.choose(content, &mut self.candidates),
         }
+    }
+
+    /// True unless the date is one that no calendar has: what such a line comes to depends on the
+    /// lines before.
+    fn is_readable(&self, line: &[u8], found: &DateMatch, now: Timestamp) -> bool {
+        found.readable
+            || found.cut.is_empty()
+            || self.dates.time(&decoded(line), found, now).is_some()
     }
 
     /// Scans a line for its numbers alone, sessions and all. `places` are the bytes of the block at

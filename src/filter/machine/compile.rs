@@ -62,7 +62,8 @@ fn start_of(node: &Node, steps: &[Step]) -> Start {
         (Some(Step::Text(text)), _) => {
             Start::Text(Box::new(memmem::Finder::new(text).into_owned()))
         }
-        (_, Some(set)) => Start::Set(set.table()),
+        // What takes nothing may also match behind the last byte, where no set finds it.
+        (_, Some(set)) if !may_be_empty(node) => Start::Set(set.table()),
         _ => Start::Anywhere,
     }
 }
