@@ -15,17 +15,17 @@ mod judge;
 mod multiline;
 pub mod survey;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Memory, Sessions},
+    filter::{Fields, Filter, Hit, Marks, Memory, Sessions},
     time::Timestamp,
 };
 
 pub use crate::record::CutLine;
 pub use block::{Tally, Wants};
-use gate::{Candidates, Gate};
+use gate::{Bits, Candidates, Gate};
 
 /// How a scanner is used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -67,6 +67,17 @@ pub struct Failure {
     pub nofail: bool,
 }
 
+/// A match whose session another scanner has to ask. Ranges are bytes of the block.
+#[derive(Clone, Debug)]
+struct Event {
+    /// Number of the line within the block, from 1.
+    number: u64,
+    line: Range<usize>,
+    prefixed: bool,
+    regex: usize,
+    marks: Marks,
+}
+
 /// What became of one line.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Scan {
@@ -78,8 +89,8 @@ pub struct Scan {
     pub prefixed: bool,
     /// Its groups, where a report may show them.
     pub prefregex: Option<Fields>,
-    /// Matches whose sessions are for another scanner to tell; empty but within a survey.
-    pub deferred: Vec<(usize, Fields)>,
+    /// Matches whose sessions are for another scanner to ask; empty but within a survey.
+    pub deferred: Vec<(usize, Marks)>,
     /// Expressions that ran out of steps on this line: they count as not matching.
     pub out_of_steps: u32,
 }
@@ -97,9 +108,14 @@ pub struct Scanner {
     details: bool,
     /// Matches are handed on as they are: another scanner knows the sessions.
     defers: bool,
+    /// The matches to hand on.
+    events: Vec<Event>,
     /// How often the detector had to look at a whole line: what it knows may have changed.
     learnt: u64,
     candidates: Candidates,
+    /// Failregexes that the block search has found worth a try on this line, if it has.
+    preset: Bits,
+    has_preset: bool,
     memory: Memory,
     sessions: Sessions,
     /// The last `maxlines` lines that no failure has taken.
@@ -161,6 +177,7 @@ impl Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
             defers: false,
+            events: Vec::new(),
             learnt: 0,
             hits: filter.failregex.iter().map(|_| Hit::default()).collect(),
             filter,
@@ -168,6 +185,8 @@ impl Scanner {
             options,
             gate,
             candidates: Candidates::default(),
+            preset: Bits::default(),
+            has_preset: false,
             memory: Memory::default(),
             sessions: Sessions::default(),
             buffer: Vec::new(),
@@ -206,6 +225,7 @@ impl Scanner {
 
     /// Scans one line, given without its line break.
     pub fn scan(&mut self, line: &str, now: Timestamp) -> Scan {
+        self.has_preset = false;
         self.learnt += 1;
         let found = self.dates.find(line, now);
         self.scan_found(line, found.as_ref(), now)
@@ -215,6 +235,7 @@ impl Scanner {
     /// text, for display.
     pub fn scan_stamped(&mut self, line: &str, stamp: &str, at: Timestamp, now: Timestamp) -> Scan {
         self.last_date = Some((at, stamp.to_owned()));
+        self.has_preset = false;
         self.scan_parts(Parts { before: "", date: stamp, after: line }, Some(at), now)
     }
 

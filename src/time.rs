@@ -116,6 +116,17 @@ impl Civil {
     }
 }
 
+/// What is known of the offset of a time that clocks on the wall show, in seconds east.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum WallOffset {
+    /// They show it once.
+    Once(i32),
+    /// They show it twice, at these offsets: the earlier moment's, the later one's.
+    Twice(i32, i32),
+    /// They skip it; the offset is that before the change.
+    Never(i32),
+}
+
 /// The zone in which a stamp without one is read.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Zone {
@@ -129,14 +140,44 @@ pub enum Zone {
 impl Zone {
     /// The moment at which this zone's clocks show `civil`; `None` for an impossible date.
     ///
-    /// As `mktime(3)` decides: an hour that occurs twice is taken at its second time, an hour that
-    /// a change to summer time skips is read with the offset before the change.
+    /// As `mktime(3)` decides when it is first called: see [`Zone::timestamp_near`], with no offset.
     pub fn timestamp(self, civil: Civil) -> Option<Timestamp> {
-        let seconds = match self {
-            Zone::Fixed(east) => civil.seconds_as_utc()? - i64::from(east),
-            Zone::Local => local_seconds(civil.naive()?)?,
+        self.timestamp_near(civil, 0)
+    }
+
+    /// The moment at which this zone's clocks show `civil`, for one that follows upon a moment at
+    /// which they went `near` seconds before Greenwich; `None` for an impossible date.
+    ///
+    /// As `mktime(3)` decides: of an hour that occurs twice, that one is meant whose offset held at
+    /// `civil` less `near`, so that the stamps of a log go on as they came. An hour that a change to
+    /// summer time skips is read with the offset before the change.
+    pub fn timestamp_near(self, civil: Civil, near: i64) -> Option<Timestamp> {
+        let utc = civil.seconds_as_utc()?;
+        let east = match self.offset(civil)? {
+            WallOffset::Once(east) | WallOffset::Never(east) => east,
+            WallOffset::Twice(earlier, later) => {
+                let change = utc.checked_sub(near)?;
+                match self.offset_at(change)? == i64::from(later) {
+                    true => later,
+                    false => earlier,
+                }
+            }
         };
-        Some(Timestamp::from_secs(seconds))
+        Some(Timestamp::from_secs(utc - i64::from(east)))
+    }
+
+    /// How far before Greenwich this zone's clocks go when they show `civil`; `None` for an
+    /// impossible date.
+    pub(crate) fn offset(self, civil: Civil) -> Option<WallOffset> {
+        match self {
+            Zone::Fixed(east) => Some(WallOffset::Once(east)),
+            Zone::Local => local_offset(civil.naive()?),
+        }
+    }
+
+    fn offset_at(self, utc: i64) -> Option<i64> {
+        let civil = self.civil(Timestamp::from_secs(utc))?;
+        Some(civil.seconds_as_utc()? - utc)
     }
 
     /// What this zone's clocks show at `at`.
@@ -157,23 +198,24 @@ fn zone_is_empty() -> bool {
     std::env::var_os("TZ").is_some_and(|zone| zone.is_empty())
 }
 
-fn local_seconds(naive: NaiveDateTime) -> Option<i64> {
+fn local_offset(naive: NaiveDateTime) -> Option<WallOffset> {
     if zone_is_empty() {
-        return Some(naive.and_utc().timestamp());
+        return Some(WallOffset::Once(0));
     }
-    let offset = match Local.offset_from_local_datetime(&naive) {
-        MappedLocalTime::Single(offset) => offset,
+    let east = |offset: chrono::FixedOffset| offset.fix().local_minus_utc();
+    Some(match Local.offset_from_local_datetime(&naive) {
+        MappedLocalTime::Single(offset) => WallOffset::Once(east(offset)),
         MappedLocalTime::Ambiguous(one, other) => {
-            // The later moment is the one with the smaller offset to the east.
-            if one.fix().local_minus_utc() < other.fix().local_minus_utc() { one } else { other }
+            // The earlier moment is the one with the larger offset to the east.
+            let (one, other) = (east(one), east(other));
+            WallOffset::Twice(one.max(other), one.min(other))
         }
         MappedLocalTime::None => {
             // No zone jumps by more than a day: the offset of the day before is the one before.
             let before = naive.checked_sub_signed(chrono::Duration::try_hours(24)?)?;
-            Local.offset_from_local_datetime(&before).latest()?
+            WallOffset::Never(east(Local.offset_from_local_datetime(&before).latest()?))
         }
-    };
-    Some(naive.and_utc().timestamp() - i64::from(offset.fix().local_minus_utc()))
+    })
 }
 
 /// The present moment: the one place where the clock is read.

@@ -1,5 +1,12 @@
 //! A block of a log scanned at once comes to the same as its lines one by one, whatever is in it:
 //! random and hostile logs through the shipped filters and through small ones made to be difficult.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says by failing what is wrong"
+)]
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
@@ -414,7 +421,8 @@ impl Case<'_> {
                     false => pair.iter().map(|_| None).collect(),
                 };
                 for (piece, survey) in pair.iter().zip(surveys) {
-                    let told = survey.and_then(|one| block.accept(one, last, NOW, &mut heard));
+                    let told =
+                        survey.and_then(|one| block.accept(one, piece, last, NOW, &mut heard));
                     let scan = || block.scan_block(piece, last, NOW, &mut heard);
                     last = told.unwrap_or_else(scan);
                 }
@@ -566,5 +574,11 @@ impl Tally for Heard {
             *self.matches.entry((regex, false)).or_default() += count;
         }
         self.prefixed += prefixed;
+    }
+
+    fn concluded(&mut self, _line: &str, regex: usize, nofail: bool, prefixed: bool) {
+        self.lines += 1;
+        self.prefixed += u64::from(prefixed);
+        *self.matches.entry((regex, nofail)).or_default() += 1;
     }
 }

@@ -4,7 +4,10 @@
 mod common;
 
 use proptest::prelude::*;
-use sentryban::config::{self, Tree, tree::BuiltinFile};
+use sentryban::{
+    config::{self, Tree, tree::BuiltinFile},
+    time,
+};
 
 /// A little tree that is right, on which the cases build.
 const BASE: &[BuiltinFile] = &[
@@ -237,12 +240,16 @@ fn faults_are_said_in_these_words() {
         for (name, text) in case.files {
             dir.file(name, text);
         }
-        let report = config::test(&Tree::with_builtin(Some(dir.path().to_owned()), BASE), vec![]);
-        let text = report.text.replace(dir.path().to_str().unwrap(), "DIR");
+        let report = config::test(
+            &Tree::with_builtin(Some(dir.path().to_owned()), BASE),
+            vec![],
+            time::now(),
+        );
+        let text = report.text(0).replace(dir.path().to_str().unwrap(), "DIR");
         let said = text.replace("<built-in>", "BUILTIN");
         let expected = case.said.join("\n") + "\n";
         assert!(said == expected, "{}\n=== expected\n{expected}=== got\n{said}", case.name);
-        assert_eq!(report.passed, case.said.last() == Some(&OK), "{}", case.name);
+        assert_eq!(report.passed(), case.said.last() == Some(&OK), "{}", case.name);
     }
 }
 
@@ -252,7 +259,9 @@ fn links_that_lead_nowhere_are_said() {
     std::os::unix::fs::symlink("/nowhere", dir.path().join("jail.local")).unwrap();
     std::os::unix::fs::symlink("sentryban.conf", dir.path().join("sentryban.conf")).unwrap();
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
-    let text = config::test(&tree, vec![]).text.replace(dir.path().to_str().unwrap(), "DIR");
+    let text = config::test(&tree, vec![], time::now())
+        .text(0)
+        .replace(dir.path().to_str().unwrap(), "DIR");
     let expected = [
         "DIR/sentryban.conf: error: the file cannot be read: Too many levels of symbolic links (os error 40); check its owner and mode",
         "DIR/jail.local: warning: this link leads nowhere; mend the link, or remove it",
@@ -272,7 +281,9 @@ fn files_that_are_no_text_are_named() {
     dir.file("jail.d/huge.conf", &huge);
     std::fs::create_dir(dir.path().join("jail.d/folder.conf")).unwrap();
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
-    let text = config::test(&tree, vec![]).text.replace(dir.path().to_str().unwrap(), "DIR");
+    let text = config::test(&tree, vec![], time::now())
+        .text(0)
+        .replace(dir.path().to_str().unwrap(), "DIR");
     let expected = [
         "DIR/jail.d/binary.conf: error: this is a binary file, not a configuration (it holds NUL bytes); replace it by a text file, or remove it",
         "DIR/jail.d/folder.conf: error: this is not a file; replace it by a file, or remove it",
@@ -319,7 +330,7 @@ fn every_stock_jail_passes() {
     let local = "[DEFAULT]\nenabled = true\n";
     dir.file("jail.local", local);
     let tree = Tree::with_builtin(Some(dir.path().to_owned()), &[]);
-    let text = config::test(&tree, vec![]).text;
+    let text = config::test(&tree, vec![], time::now()).text(0);
     let said: Vec<&str> = text.lines().filter(|line| !line.contains(" has no log '")).collect();
     assert_eq!(said, [OK], "{text}");
     let jails = config::read_jails(&tree).jails;
@@ -341,9 +352,10 @@ proptest! {
         dir.file("filter.d/sshd.local", filter.concat());
         dir.file("action.d/auto.conf", format!("[Definition]\n{}", action.concat()));
         let tree = Tree::with_builtin(Some(dir.path().to_owned()), BASE);
-        let report = config::test(&tree, vec![]);
-        let verdict = if report.passed { OK } else { BAD };
-        prop_assert_eq!(report.text.lines().last(), Some(verdict));
+        let report = config::test(&tree, vec![], time::now());
+        let verdict = if report.passed() { OK } else { BAD };
+        let text = report.text(0);
+        prop_assert_eq!(text.lines().last(), Some(verdict));
         prop_assert!(!config::dump(&tree, true).is_empty());
     }
 }

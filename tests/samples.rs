@@ -16,6 +16,13 @@
 //! These fail: a line read otherwise than its comment says, a filter without
 //! samples or samples without a filter, a failregex that no sample reaches, and
 //! a greedy catch-all before the address with nothing firm behind it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test says by failing what is wrong"
+)]
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, Weekday};
 use serde_json::{Map, Value};

@@ -89,25 +89,142 @@ fn small_questions_are_answered() {
             &["--str2sec", "5 x"],
             64,
             "",
-            "ERROR: '5 x' has the unknown unit 'x'; write a span such as 10m, 1h 30m, 2w\n",
+            "sentryban-server: '5 x' has the unknown unit 'x'; write a span such as 10m, 1h 30m, 2w\n",
         ),
         (&["-V"], 0, concat!(env!("CARGO_PKG_VERSION"), "\n"), ""),
         (
             &["-c", "/nowhere/at/all", "-t"],
             78,
             "",
-            "ERROR: the directory /nowhere/at/all does not exist; name one with -c DIR\n",
+            "sentryban-server: -c /nowhere/at/all: no such directory\n",
         ),
         (
             &["-c", "/"],
             64,
             "",
-            "ERROR: the daemon is not built yet; what is there: -t, -d, --dp, --str2sec\n",
+            "sentryban-server: the daemon is not there yet\n  what is: -t, -d, --dp and --str2sec\n",
         ),
     ] {
         assert_eq!(told(arguments), (code, out.to_owned(), err.to_owned()), "{arguments:?}");
     }
-    let (code, _, err) = told(&["--nonsense"]);
+    let (code, _, err) = told(&["--tset"]);
     assert_eq!(code, 64);
-    assert!(err.contains("--nonsense"), "{err}");
+    assert!(err.contains("--test"), "{err}");
+}
+
+#[test]
+fn what_needs_the_daemon_is_not_there_yet() {
+    let rows: &[(&[&str], &str)] = &[
+        (&["-b"], "-b"),
+        (&["-f", "-t"], "-f"),
+        (&["-xf"], "-f"),
+        (&["-s", "/run/x.sock"], "--socket"),
+        (&["-p", "/run/x.pid"], "--pidfile"),
+        (&["-x"], "-x"),
+        (&["-i"], "-i"),
+        (&["--async"], "--async"),
+        (&["--timeout", "5"], "--timeout"),
+        (&["--pname=guard"], "--pname"),
+        (&["--loglevel", "INFO"], "--loglevel"),
+        (&["--logtarget", "STDOUT"], "--logtarget"),
+        (&["--syslogsocket", "auto"], "--syslogsocket"),
+    ];
+    for (arguments, flag) in rows {
+        let said = format!(
+            "sentryban-server: {flag} is not there yet\n  what is: sentryban-server --help\n"
+        );
+        assert_eq!(told(arguments), (64, String::new(), said), "{arguments:?}");
+    }
+}
+
+#[test]
+fn less_or_more_is_told() {
+    let dir = common::Dir::new("config");
+    let path = dir.path().to_str().unwrap();
+    dir.file(
+        "jail.conf",
+        "[sshd]\nenabled = true\nbackend = systemd\nfilter = sshd\naction = nft\ncolour = red\n",
+    );
+    dir.file("filter.d/sshd.conf", "[Definition]\nfailregex = ^ <HOST>$\n");
+    let warning = format!(
+        "{path}/jail.conf:6: warning: nothing reads the option 'colour' of jail [sshd]; remove it\n"
+    );
+    let ok = "OK: configuration test is successful\n";
+    let jail = "jail [sshd]: filter sshd, 1 failregex, the journal\n";
+    let test = |flags: &str| told(&["-c", path, flags]);
+    assert_eq!(test("-t"), (0, format!("{warning}{ok}"), String::new()));
+    assert_eq!(test("-vt"), (0, format!("{jail}{warning}{ok}"), String::new()));
+    assert_eq!(test("-qvt"), (0, format!("{warning}{ok}"), String::new()));
+    assert_eq!(test("-qt"), (0, String::new(), String::new()));
+    dir.file("filter.d/sshd.local", "[Definition]\nfailregex = ^ <HOST\n");
+    let fault = format!(
+        "{path}/filter.d/sshd.local:2: error: failregex names nobody: ^ <HOST; put <HOST>, <ADDR> \
+         or <F-ID>…</F-ID> where the offender stands\n"
+    );
+    let bad = "ERROR: test configuration failed\n";
+    assert_eq!(test("-qt"), (78, format!("{fault}{bad}"), String::new()));
+    assert_eq!(test("-qqt"), (78, String::new(), String::new()));
+}
+
+/// One fault a line.
+const BROKEN: &str = "\
+[Definition]
+failregex = ^good <HOST>$
+            ^bad (<HOST>$
+            ^nobody$
+            *x <HOST>
+            ^a{3,1} <HOST>
+            ^(?P=b) <HOST>
+            ^[a-z <HOST>$ \\q
+ignoreregex = (
+prefregex = ^a**
+datepattern = %%Q-%%d
+maxlines = 0
+";
+
+/// `FILE` stands for the file.
+const BROKEN_SAID: &str = r"FILE:3: error: failregex cannot be read: a parenthesis is not closed, behind '^bad (<HOST>$': ^bad (<HOST>$; close it, or write '\(' for the sign itself
+FILE:4: error: failregex names nobody: ^nobody$; put <HOST>, <ADDR> or <F-ID>…</F-ID> where the offender stands
+FILE:5: error: failregex cannot be read: '*' has nothing to repeat: *x <HOST>; put what is to be repeated before it, or a '\' for the sign itself
+FILE:6: error: failregex cannot be read: the least count is larger than the most, behind '^a': ^a{3,1} <HOST>; write the smaller count first
+FILE:7: error: failregex cannot be read: there is no group 'b' before this, behind '^(?P=b)': ^(?P=b) <HOST>; name a group that is opened further to the left
+FILE:8: error: failregex cannot be read: unbalanced parenthesis, behind '<ip6>(?:[0-9a-fA-F]{1,4}::?|::': ^[a-z <HOST>$ \q; take the ')' out, write '\)' for the sign itself, or close a '[' before it
+FILE:9: error: ignoreregex cannot be read: a parenthesis is not closed, behind '(': (; close it, or write '\(' for the sign itself
+FILE:10: error: prefregex cannot be read: two counts in a row, behind '^a*': ^a**; take one of them out, or a '\' before the sign itself
+FILE:11: error: datepattern %Q-%d: %Q at character 1 is no directive: write %% for the character; sentryban-filter(5) lists what a datepattern may hold, under DATES
+FILE:12: error: 'maxlines = 0' is not a number of lines; write a whole number from 1 on
+";
+
+#[test]
+fn every_broken_expression_is_told_with_its_line() {
+    let dir = common::Dir::new("config");
+    let path = dir.path().to_str().unwrap();
+    dir.file(
+        "jail.conf",
+        "[sshd]\nenabled = true\nbackend = systemd\nfilter = sshd\naction = nft\nmaxretry = x\n",
+    );
+    let filter = dir.file("filter.d/sshd.conf", BROKEN);
+    let (code, out, err) = told(&["-c", path, "-t"]);
+    assert_eq!((code, err.as_str()), (78, ""));
+    let of_filter = out.replace(filter.to_str().unwrap(), "FILE");
+    let of_filter: Vec<&str> = of_filter.lines().filter(|line| line.starts_with("FILE")).collect();
+    assert_eq!(of_filter.join("\n"), BROKEN_SAID.trim_end());
+}
+
+#[test]
+fn traps_in_expressions_are_warnings() {
+    let dir = common::Dir::new("config");
+    let path = dir.path().to_str().unwrap();
+    dir.file("jail.conf", "[a]\nenabled = true\nbackend = systemd\nfilter = a\naction = nft\n");
+    let filter = dir.file(
+        "filter.d/a.conf",
+        "[Definition]\nfailregex = ^x .* <HOST>\n ^a<SKIPLINES>b <HOST>$\n",
+    );
+    let (code, out, _) = told(&["-c", path, "-t"]);
+    assert_eq!(code, 0, "{out}");
+    let expected = r"FILE:2: warning: a greedy '.*' stands before <HOST>, and nothing anchors what follows: an attacker can name the address that is banned: ^x .* <HOST>; end it with '$', or write what may stand there ('[^/]+', '\S+', '.*?')
+FILE:3: warning: the expression spans lines, but maxlines is 1, so it never matches: ^a<SKIPLINES>b <HOST>$; set maxlines to the number of lines that it spans
+OK: configuration test is successful
+";
+    assert_eq!(out.replace(filter.to_str().unwrap(), "FILE"), expected);
 }

@@ -6,6 +6,9 @@
 //! and included files are honoured as that package's own test suite does, with the zone
 //! Europe/Zurich and the present pinned to 2005-08-14 12:00 there.
 
+// The lints are for what runs on attackers' input; a test may stop where it stands.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 mod common;
 
 use std::{
@@ -87,7 +90,7 @@ fn every_filter_of_the_package_loads() {
     for (config, name) in filters(&package) {
         let output = Command::new(env!("CARGO_BIN_EXE_sentryban-regex"))
             .args(["-c".as_ref(), config.as_os_str()])
-            .args(["Jan  1 00:00:00 a line", &name])
+            .args(["Jan  1 00:00:00 a line", &format!("filter.d/{name}")])
             .output()
             .unwrap();
         if !output.status.success() {
@@ -95,6 +98,26 @@ fn every_filter_of_the_package_loads() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_jail_of_the_package_loads_by_its_name() {
+    let Some(package) = fail2ban() else { return };
+    let text = std::fs::read_to_string(package.config.join("jail.conf")).unwrap();
+    let sections = text.lines().filter_map(|line| line.strip_prefix('[')?.strip_suffix(']'));
+    let names: Vec<&str> =
+        sections.filter(|name| !["INCLUDES", "DEFAULT"].contains(name)).collect();
+    assert!(names.len() > 80, "only {} jails", names.len());
+    for name in names {
+        let output = Command::new(env!("CARGO_BIN_EXE_sentryban-regex"))
+            .args(["-c".as_ref(), package.config.as_os_str()])
+            .args(["Jan  1 00:00:00 a line", name])
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&format!("\nUse             jail : {name}\n")), "{name}: {output:?}");
+        assert!(output.stderr.is_empty(), "{name}: {output:?}");
+    }
 }
 
 fn filters(package: &Fail2ban) -> Vec<(PathBuf, String)> {
@@ -229,9 +252,10 @@ fn check(config: &Path, filter: &str, label: &str, case: &Case) -> Vec<String> {
         // The journal knows the time; its lines carry none.
         command.args(["-d", "{NONE}"]);
     }
+    // By its path: a jail of the same name has a mode of its own.
     let name = match options.is_empty() {
-        true => filter.to_owned(),
-        false => format!("{filter}[{}]", options.join(", ")),
+        true => format!("filter.d/{filter}"),
+        false => format!("filter.d/{filter}[{}]", options.join(", ")),
     };
     let output = command.arg(&log).arg(&name).output().unwrap();
     if !output.status.success() {

@@ -7,7 +7,10 @@
 
 use std::{ffi::OsString, str::FromStr};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::ValueParser, error::ErrorKind};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, builder::ValueParser, error::ErrorKind,
+    parser::ValueSource,
+};
 
 use super::{exit::Fault, man};
 
@@ -66,6 +69,9 @@ pub struct Tool {
     pub words: &'static [Word],
     /// Flags of this tool; [`COMMON`] ones come behind them.
     pub flags: &'static [Flag],
+    /// Flags that people know from elsewhere and that do nothing here yet: no text shows them, and
+    /// whoever gives one is told so.
+    pub later: &'static [Flag],
     /// The frame of its man page, with `@OPTIONS@` and `@VERSION@`.
     pub frame: &'static str,
 }
@@ -141,6 +147,12 @@ impl Tool {
             man::render(self.frame, Some(self))
         } else if let Some(shell) = given.text("completions")? {
             self.completions(&shell)?
+        } else if let Some(flag) = self.later.iter().find(|flag| given.was_typed(flag)) {
+            return Err(Fault::usage(format!(
+                "{} is not there yet\n  what is: {} --help",
+                flag.name(),
+                self.name
+            )));
         } else {
             return Ok(Asked::Work(given));
         };
@@ -172,6 +184,7 @@ impl Tool {
                     .value_parser(ValueParser::os_string())
             }))
             .args(self.shown_flags().map(Flag::arg))
+            .args(self.later.iter().map(|flag| flag.arg().hide(true)))
             .arg(hidden("man").action(ArgAction::SetTrue))
             .arg(hidden("completions").value_name("SHELL").value_parser(ValueParser::os_string()))
     }
@@ -222,6 +235,10 @@ impl Given {
     /// True if a flag without value is there.
     pub fn is_set(&self, id: &str) -> bool {
         self.0.try_get_one::<bool>(id).ok().flatten().copied().unwrap_or(false)
+    }
+
+    fn was_typed(&self, flag: &Flag) -> bool {
+        self.0.value_source(flag.id) == Some(ValueSource::CommandLine)
     }
 
     /// How often a counted flag is there.
@@ -290,6 +307,14 @@ mod tests {
                 long_doc: "",
             },
         ],
+        later: &[Flag {
+            id: "fly",
+            short: Some('f'),
+            long: &["fly"],
+            takes: Takes::Value("WHERE"),
+            short_doc: "",
+            long_doc: "",
+        }],
         frame: ".TH DEMO 1\n@OPTIONS@",
     };
 
@@ -325,6 +350,17 @@ mod tests {
         assert_eq!(fault.code, 64);
         assert!(fault.text.contains("--timezone"), "{fault}");
         assert!(fault.text.contains("demo [OPTIONS] FILE"), "{fault}");
+    }
+
+    #[test]
+    fn a_flag_for_later_says_so_and_is_not_shown() {
+        for args in [&["-f", "south"][..], &["--fly=south", "a.log"], &["--fl", "-x"]] {
+            let fault = ask(args).unwrap_err();
+            assert_eq!(fault.code, 64);
+            assert_eq!(fault.text, "--fly is not there yet\n  what is: demo --help", "{args:?}");
+        }
+        assert!(!TOOL.command().render_help().to_string().contains("--fly"));
+        assert!(matches!(ask(&["-f", "x", "-V"]), Ok(Asked::Text(_))));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use super::{
     flags::{Flag, Takes, Tool, Word},
-    regex,
+    regex, server,
 };
 
 /// One page of the manual.
@@ -25,6 +25,11 @@ pub const PAGES: &[Page] = &[
         file: "sentryban-regex.1",
         frame: regex::flags::TOOL.frame,
         tool: Some(&regex::flags::TOOL),
+    },
+    Page {
+        file: "sentryban-server.8",
+        frame: server::flags::TOOL.frame,
+        tool: Some(&server::flags::TOOL),
     },
     Page {
         file: "sentryban-filter.5",

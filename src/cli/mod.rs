@@ -12,3 +12,15 @@ pub mod python;
 pub mod regex;
 pub mod server;
 pub mod terminal;
+
+/// Where the configuration is unless `-c` says otherwise.
+pub const CONFIG: &str = if cfg!(any(
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)) {
+    "/usr/local/etc/sentryban"
+} else {
+    "/etc/sentryban"
+};

@@ -1,13 +1,22 @@
 //! `-t` and `-d`: a whole tree looked through, as text for a terminal.
 
+use std::collections::HashSet;
+
 use super::{
     finding::Finding,
-    jails::{Jails, read_jails},
+    jail_spec::Backend,
+    jail_typed,
+    jails::{Jail, Jails, read_jails},
     main_conf::{MainSpec, read_main},
     stream,
     tree::Tree,
 };
-use crate::filter::FilterSpec;
+use crate::{
+    date::DateDetector,
+    filter::{Filter, FilterError, FilterSpec, Lint, lint},
+    place::Place,
+    time::Timestamp,
+};
 
 /// Everything that a tree says.
 #[derive(Clone, Debug)]
@@ -29,44 +38,95 @@ pub fn read(tree: &Tree) -> Config {
 /// The outcome of a test of the configuration.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// One line for each warning and each fault: the main file's, those of no jail in particular,
-    /// then each jail's, by place; last the verdict.
-    pub text: String,
-    /// True if there is no fault.
-    pub passed: bool,
+    /// What was found: the main file's, that of no jail in particular, then each jail's, by place;
+    /// nothing twice.
+    pub findings: Vec<Finding>,
+    /// One line for each enabled jail: what it looks for, and where.
+    pub jails: Vec<String>,
 }
 
-/// Looks through everything: `-t`. `more` is what the caller found beside the files.
-pub fn test(tree: &Tree, more: Vec<Finding>) -> Report {
+impl Report {
+    /// True if there is no fault.
+    pub fn passed(&self) -> bool {
+        !self.findings.iter().any(Finding::is_fault)
+    }
+
+    /// One line for each finding, and last the verdict. Below 0 of `verbosity` only faults are told,
+    /// and a verdict only over those; at -2 nothing at all. Above 0 the jails are named as well.
+    pub fn text(&self, verbosity: i16) -> String {
+        let told = |finding: &&Finding| verbosity >= 0 || finding.is_fault();
+        let mut lines: Vec<String> = match verbosity {
+            ..=-2 => return String::new(),
+            1.. => self.jails.clone(),
+            _ => Vec::new(),
+        };
+        lines.extend(self.findings.iter().filter(told).map(Finding::to_string));
+        match self.passed() {
+            true if verbosity < 0 => {}
+            true => lines.push("OK: configuration test is successful".to_owned()),
+            false => lines.push("ERROR: test configuration failed".to_owned()),
+        }
+        lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
+    }
+}
+
+/// Looks through everything: `-t`. `more` is what the caller found beside the files; `now` says
+/// which years a date may have.
+pub fn test(tree: &Tree, more: Vec<Finding>, now: Timestamp) -> Report {
     let config = read(tree);
     let mut findings = more;
     findings.extend(by_place(config.main_findings.clone()));
     findings.extend(by_place(config.jails.findings.clone()));
     for jail in &config.jails.jails {
         let mut of_jail = jail.findings.clone();
-        let filter = jail.spec.as_ref().and_then(|spec| spec.filter.as_ref());
-        of_jail.extend(filter.map(compiled).unwrap_or_default());
+        of_jail.extend(filter_of(jail).map(|spec| compiled(&spec, now)).unwrap_or_default());
         of_jail.extend(logs(jail));
         findings.extend(by_place(of_jail));
     }
     if config.jails.jails.is_empty() && !findings.iter().any(Finding::is_fault) {
-        let at = crate::place::Place::new(tree.root(), 0);
+        let at = Place::new(tree.root(), 0);
         let write = "write `enabled = true` into a jail's section of jail.local";
         findings.push(Finding::warning(at, "no jail is enabled", write));
     }
-    let mut said = Vec::new();
-    for finding in &findings {
-        let line = finding.to_string();
-        if !said.contains(&line) {
-            said.push(line);
+    // A filter of several jails is told once; so much is printed of a finding.
+    let mut told = HashSet::new();
+    findings.retain(|finding| told.insert(finding.to_string()));
+    Report { findings, jails: config.jails.jails.iter().map(summary).collect() }
+}
+
+/// What the jail looks for, even where it cannot run for another reason.
+fn filter_of(jail: &Jail) -> Option<FilterSpec> {
+    let values = jail.values.as_ref()?;
+    // What does not fit its type is among the jail's findings already.
+    values.looks_for_something().then(|| jail_typed::filter(values, &mut Vec::new()))
+}
+
+/// `jail [sshd]: filter sshd, 21 failregexes, logs /var/log/auth.log`.
+fn summary(jail: &Jail) -> String {
+    if jail.values.is_none() {
+        return format!("jail [{}]: cannot be read", jail.name);
+    }
+    let mut parts = Vec::new();
+    match filter_of(jail) {
+        None => parts.push("no filter".to_owned()),
+        Some(spec) => {
+            let count = spec.failregex.len();
+            let many = if count == 1 { "failregex" } else { "failregexes" };
+            parts.push(format!("filter {}", spec.name));
+            parts.push(format!("{count} {many}"));
         }
     }
-    let passed = !findings.iter().any(Finding::is_fault);
-    said.push(match passed {
-        true => "OK: configuration test is successful".to_owned(),
-        false => "ERROR: test configuration failed".to_owned(),
-    });
-    Report { text: said.join("\n") + "\n", passed }
+    match jail.spec.as_ref().map(|spec| (&spec.backend.value, &spec.logpath)) {
+        None => parts.push("cannot run".to_owned()),
+        Some((Backend::Systemd(_), _)) => parts.push("the journal".to_owned()),
+        Some((Backend::Sensor, _)) => parts.push("the sensor".to_owned()),
+        Some((_, paths)) if paths.is_empty() => parts.push("no log".to_owned()),
+        Some((_, paths)) => {
+            let paths: Vec<&str> = paths.iter().map(|path| path.glob.as_str()).collect();
+            parts.push(format!("logs {}", paths.join(" ")));
+        }
+    }
+    format!("jail [{}]: {}", jail.name, parts.join(", "))
 }
 
 /// As somebody goes through the files with an editor.
@@ -75,15 +135,41 @@ fn by_place(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings
 }
 
-/// What the filter room has against a filter's expressions, each with its place.
-///
-/// This is where `-t` compiles them.
-fn compiled(_filter: &FilterSpec) -> Vec<Finding> {
-    Vec::new()
+/// What the rooms below have against a filter's expressions and dates, each with its place.
+fn compiled(spec: &FilterSpec, now: Timestamp) -> Vec<Finding> {
+    let usedns = spec.usedns.unwrap_or_default();
+    let faults = Filter::faults(spec, usedns);
+    let mut findings: Vec<Finding> = faults.iter().map(fault).collect();
+    if faults.is_empty()
+        && let Ok(filter) = Filter::compile(spec, usedns)
+    {
+        findings.extend(lint::lint(&filter).iter().map(trap));
+    }
+    if let Some(pattern) = &spec.datepattern
+        && let Err(error) = DateDetector::new(Some(&pattern.value), now)
+    {
+        findings.push(Finding::fault(pattern.at.clone(), error.to_string(), DATE_ADVICE));
+    }
+    findings
+}
+
+/// What to write for a date pattern that cannot be read.
+const DATE_ADVICE: &str = "sentryban-filter(5) lists what a datepattern may hold, under DATES";
+
+fn fault(fault: &FilterError) -> Finding {
+    Finding::fault(fault.at().clone(), fault.what(), fault.write())
+}
+
+fn trap(trap: &Lint) -> Finding {
+    let what = match trap.source.as_str() {
+        "" => trap.what().to_owned(),
+        source => format!("{}: {source}", trap.what()),
+    };
+    Finding::warning(trap.at.clone(), what, trap.write())
 }
 
 /// A log that is not there is no fault: the jail waits for it.
-fn logs(jail: &super::jails::Jail) -> Vec<Finding> {
+fn logs(jail: &Jail) -> Vec<Finding> {
     let paths = jail.values.as_ref().map(super::jails::JailValues::logs).unwrap_or_default();
     let missing = paths.into_iter().filter(|path| path.files().is_empty());
     let warnings = missing.map(|path| {

@@ -101,6 +101,11 @@ impl<'a> Definition<'a> {
         Ok(())
     }
 
+    /// An option of `[Definition]` by its name, asked for or not; its tags stay.
+    pub fn setting(&self, name: &str) -> Option<Text> {
+        self.merged.get("Definition", name, &self.vars).ok()
+    }
+
     /// All options with their tags replaced; those in `ignore` stay as they are.
     pub fn combined(&self, ignore: &[&str]) -> Result<Options, Finding> {
         let mut values = self.options.clone();

@@ -51,10 +51,26 @@ pub fn read_filter(
     let values = definition.combined(&[])?;
     let mut spec = FilterSpec { name, ..FilterSpec::default() };
     fill(&mut spec, &values, &mut warnings);
+    spec.settled = settled(&definition, &values, options.iter().map(|(name, _)| name.as_str()));
     if spec.failregex.is_empty() {
         warnings.push(no_failregex(&merged));
     }
     Ok((spec, warnings))
+}
+
+/// What is worth showing of a filter's values: the two that decide most, and those that were given.
+pub(super) fn settled<'a>(
+    definition: &Definition<'_>,
+    values: &Options,
+    given: impl Iterator<Item = &'a str>,
+) -> Vec<(String, String)> {
+    let mut settled = Options::new();
+    for name in ["logtype", "datepattern"].into_iter().chain(given) {
+        if let Some(value) = values.get(name).cloned().or_else(|| definition.setting(name)) {
+            settled.insert(name.to_owned(), value);
+        }
+    }
+    settled.into_iter().map(|(name, value)| (name, value.as_str().to_owned())).collect()
 }
 
 /// The files of a filter, not yet judged; `here` is the place that named it.

@@ -39,7 +39,7 @@ pub(super) fn spec(
     let mut action_faults = Vec::new();
     let backend = typed.backend(merged);
     let mut notes = Vec::new();
-    let filter = values.filter.is_some().then(|| filter(values, &mut notes));
+    let filter = values.looks_for_something().then(|| filter(values, &mut notes));
     typed.broken |= notes.iter().any(Finding::is_fault);
     typed.faults.extend(notes);
     if let Some(spec) = filter.as_ref().filter(|spec| spec.failregex.is_empty()) {

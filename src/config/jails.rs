@@ -52,6 +52,16 @@ pub(super) struct JailValues {
     pub options: Options,
     pub own: Options,
     pub actions: Vec<ActionValues>,
+    /// See [`FilterSpec::settled`].
+    pub settled: Vec<(String, String)>,
+}
+
+impl JailValues {
+    /// True if it has expressions: a filter's, or its own without one.
+    pub fn looks_for_something(&self) -> bool {
+        let own = self.options.get("failregex");
+        self.filter.is_some() || own.is_some_and(|text| !text.as_str().trim().is_empty())
+    }
 }
 
 /// Reads the jails of a tree.
@@ -59,7 +69,10 @@ pub fn read_jails(tree: &Tree) -> Jails {
     let mut jails = Jails::default();
     let Some(mut merged) = tree.read("jail") else {
         let at = Place::new(tree.root(), 0);
-        let write = "write a jail.conf or a jail.local there";
+        let write = match tree.root().is_dir() {
+            true => "write a jail.conf or a jail.local there",
+            false => "name a directory that has one: -c DIR",
+        };
         jails.findings.push(Finding::fault(at, "there is no jail.conf", write));
         return jails;
     };
@@ -123,7 +136,8 @@ pub fn read_jail_filter(
         Ok(values) => values?,
         Err(error) => return Some(Err(error)),
     };
-    let spec = jail_typed::filter(&values, &mut findings);
+    let mut spec = jail_typed::filter(&values, &mut findings);
+    spec.settled = values.settled;
     Some(match findings.iter().any(Finding::is_fault) {
         true => Err(ConfigError { findings }),
         false => Ok((spec, findings)),
@@ -169,6 +183,7 @@ fn values(
         options: Options::new(),
         own: Options::new(),
         actions: Vec::new(),
+        settled: Vec::new(),
     };
     let filter = first.get("filter").filter(|value| !value.as_str().trim().is_empty());
     if let Some(filter) = filter {
@@ -190,11 +205,16 @@ fn values(
         }
         jail.options = asked(merged, name, &at, &names)?;
         definition.collect(&outer(&jail.options), false)?;
-        jail.filter = Some((filter_name, definition.combined(&[])?));
+        let combined = definition.combined(&[])?;
+        let shown = given.into_iter().flat_map(|given| given.keys().map(String::as_str));
+        jail.settled = filters::settled(&definition, &combined, shown);
+        jail.filter = Some((filter_name, combined));
     } else {
         jail.options = asked(merged, name, &at, &names)?;
-        let what = format!("jail [{name}] has no filter, so only `banip` fills it");
-        findings.push(Finding::warning(at.clone(), what, "write `filter = NAME`"));
+        if !jail.looks_for_something() {
+            let what = format!("jail [{name}] has no filter, so only `banip` fills it");
+            findings.push(Finding::warning(at.clone(), what, "write `filter = NAME`"));
+        }
     }
     jail.own = asked(merged, name, &at, &own)?;
     if given.is_none() {

@@ -1,6 +1,6 @@
 //! What the clocks on the wall show, remembered: the zone's rules are slow to ask for every line.
 
-use crate::time::{Civil, Timestamp, Zone};
+use crate::time::{Civil, Timestamp, WallOffset, Zone};
 
 /// The machine's zone, with the present second and the last day that were asked for.
 #[derive(Clone, Debug, Default)]
@@ -8,6 +8,8 @@ pub(crate) struct Calendar {
     local: Zone,
     now: Option<(i64, Civil)>,
     day: Option<Day>,
+    /// Offset of the last stamp, in seconds east: it tells which of two like hours is meant.
+    near: i64,
 }
 
 /// A day, and its offset in seconds if the clocks are not changed on it.
@@ -19,7 +21,7 @@ struct Day {
 
 impl Calendar {
     pub(crate) fn new(local: Zone) -> Calendar {
-        Calendar { local, now: None, day: None }
+        Calendar { local, ..Calendar::default() }
     }
 
     /// What the zone's clocks show at `now`.
@@ -45,17 +47,23 @@ impl Calendar {
                 day
             }
         };
-        match day.east {
-            Some(east) => civil.seconds_as_utc().map(|utc| Timestamp::from_secs(utc - east)),
-            None => self.local.timestamp(civil),
-        }
+        let seconds = civil.seconds_as_utc()?;
+        let at = match day.east {
+            Some(east) => Timestamp::from_secs(seconds - east),
+            None => self.local.timestamp_near(civil, self.near)?,
+        };
+        self.near = seconds - at.secs();
+        Some(at)
     }
 
     /// The offset that holds at the day's beginning, middle and end, if it is one.
     fn offset_all_day(&self, day: Civil) -> Option<i64> {
         let east = |hour, minute| {
             let civil = Civil { hour, minute, second: 0, ..day };
-            Some(civil.seconds_as_utc()? - self.local.timestamp(civil)?.secs())
+            match self.local.offset(civil)? {
+                WallOffset::Once(east) => Some(i64::from(east)),
+                WallOffset::Twice(..) | WallOffset::Never(_) => None,
+            }
         };
         let morning = east(0, 0)?;
         (east(12, 0)? == morning && east(23, 59)? == morning).then_some(morning)

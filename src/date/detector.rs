@@ -158,6 +158,8 @@ impl DateDetector {
         }
         if detector.ranks.is_empty() {
             detector.add_all(defaults(decades).all, false)?;
+        } else if patterns.is_some_and(|patterns| patterns.lines().any(asks_for_defaults)) {
+            detector.weigh_as_defaults(decades);
         }
         Ok(detector)
     }
@@ -188,6 +190,20 @@ impl DateDetector {
         }
         let source = if key == "{NONE}" { "{UNB}^" } else { pattern };
         self.add(Arc::new(DateTemplate::new(source, decades)?), false)
+    }
+
+    /// A pattern that is one of the defaults, word for word, weighs as much wherever the defaults
+    /// are asked for as well: it is one template to fail2ban.
+    fn weigh_as_defaults(&mut self, decades: Decades) {
+        let twins = defaults(decades).all;
+        for rank in &mut self.ranks {
+            let same = |twin: &&Arc<DateTemplate>| {
+                twin.name == rank.template.name && twin.regex == rank.template.regex
+            };
+            if let Some(twin) = twins.iter().find(same) {
+                rank.template = Arc::clone(twin);
+            }
+        }
     }
 
     fn add_all(
@@ -226,7 +242,7 @@ impl DateDetector {
             }
         }
         self.first_unused = self.first_unused.max(other.first_unused);
-        self.place = other.place.clone();
+        self.place = other.place;
     }
 
     /// Sets the zone of stamps that name none (`logtimezone`); [`None`] for the machine's.
@@ -510,6 +526,11 @@ impl DateDetector {
         }
         place
     }
+}
+
+/// True for a line of `datepattern` that stands for default templates.
+fn asks_for_defaults(pattern: &str) -> bool {
+    [LINE_BEGIN, "{DEFAULT}"].contains(&keyword(pattern.trim()).as_str())
 }
 
 /// The last match of a search.

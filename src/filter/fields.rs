@@ -127,6 +127,15 @@ impl Fields {
         }
     }
 
+    /// Bytes held for them, counting for each what it was cut out of.
+    pub(super) fn bytes(&self) -> usize {
+        let of = |field: &Field| match field {
+            Field::Text(piece) => piece.line.len(),
+            Field::Tuple(parts) => parts.iter().flatten().map(String::len).sum(),
+        };
+        self.0.iter().map(|(_, field)| of(field)).sum()
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Field)> {
         self.0.iter().map(|(name, value)| (&**name, value))

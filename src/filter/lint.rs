@@ -5,6 +5,7 @@ use std::fmt;
 use super::{
     Expression, Filter,
     syntax::{Assert, Node, Repetition},
+    tag,
 };
 use crate::place::Place;
 
@@ -27,30 +28,62 @@ pub enum LintKind {
     GreedyBeforeHost,
     /// `<SKIPLINES>` or a newline, in a filter whose buffer holds one line.
     NeedsMaxlines,
+    /// `<mode>` where no option is called so: the text itself is looked for.
+    UnsetTag,
+    /// `maxlines` is larger than a buffer may be.
+    TooManyLines,
+}
+
+/// See [`super::LINES_MAX`].
+const TOO_MANY_LINES: &str = "maxlines is larger than 1000, and taken for that";
+
+impl Lint {
+    /// What the trap is, in one line without a full stop.
+    pub fn what(&self) -> &'static str {
+        match self.kind {
+            LintKind::GreedyBeforeHost => {
+                "a greedy '.*' stands before <HOST>, and nothing anchors what follows: an attacker \
+                 can name the address that is banned"
+            }
+            LintKind::NeedsMaxlines => {
+                "the expression spans lines, but maxlines is 1, so it never matches"
+            }
+            LintKind::UnsetTag => {
+                "the expression has a tag that no option sets, so it is looked for as it stands"
+            }
+            LintKind::TooManyLines => TOO_MANY_LINES,
+        }
+    }
+
+    /// What to write instead.
+    pub fn write(&self) -> &'static str {
+        match self.kind {
+            LintKind::GreedyBeforeHost => {
+                "end it with '$', or write what may stand there ('[^/]+', '\\S+', '.*?')"
+            }
+            LintKind::NeedsMaxlines => "set maxlines to the number of lines that it spans",
+            LintKind::UnsetTag => tag::UNSET_ADVICE,
+            LintKind::TooManyLines => "set it to the number of lines that one failure spans",
+        }
+    }
 }
 
 impl fmt::Display for Lint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Lint { at, source, kind } = self;
-        match kind {
-            LintKind::GreedyBeforeHost => write!(
-                f,
-                "{at}: a greedy '.*' stands before <HOST>, and nothing anchors what follows: an \
-                 attacker can name the address that is banned\n  {source}\n  \
-                 end it with '$', or write what may stand there ('[^/]+', '\\S+', '.*?')"
-            ),
-            LintKind::NeedsMaxlines => write!(
-                f,
-                "{at}: the expression spans lines, but maxlines is 1, so it never matches\n  \
-                 {source}\n  set maxlines to the number of lines that it spans"
-            ),
+        writeln!(f, "{}: {}", self.at, self.what())?;
+        if !self.source.is_empty() {
+            writeln!(f, "  {}", self.source)?;
         }
+        write!(f, "  {}", self.write())
     }
 }
 
 /// All traps of `filter`, in the order of its expressions.
 pub fn lint(filter: &Filter) -> Vec<Lint> {
     let mut found = Vec::new();
+    if let Some(at) = filter.too_many_lines.clone() {
+        found.push(Lint { at, source: String::new(), kind: LintKind::TooManyLines });
+    }
     for expression in &filter.failregex {
         let mut report = |kind| found.push(of(expression, kind));
         if greedy_before_host(expression.pattern.node()) {
@@ -58,6 +91,9 @@ pub fn lint(filter: &Filter) -> Vec<Lint> {
         }
         if filter.maxlines == 1 && expression.pattern.source.contains("<SKIPLINES>") {
             report(LintKind::NeedsMaxlines);
+        }
+        if tag::unset(&expression.pattern.source).is_some() {
+            report(LintKind::UnsetTag);
         }
     }
     found
@@ -74,12 +110,28 @@ fn greedy_before_host(node: &Node) -> bool {
     flatten(node, &mut items);
     let Some(host) = items.iter().position(|item| holds_host(item)) else { return false };
     let (before, behind) = items.split_at(host);
-    let is_anchor = |item: &&Node| matches!(item, Node::Assert(a) if !is_word(*a));
-    let since_anchor = before.iter().rposition(|item| is_anchor(&item)).map_or(0, |at| at + 1);
-    let greedy = before.iter().skip(since_anchor).any(|item| holds_catch_all(item, true));
-    let ends = behind.last().is_some_and(|item| is_anchor(&item));
+    let is_anchor = |item: &&Node| match item {
+        Node::Assert(assert) => !is_word(*assert),
+        Node::Repeat { min: 0, .. } => false,
+        item => ends_line(item),
+    };
+    let since_anchor = before.iter().rposition(&is_anchor).map_or(0, |at| at + 1);
+    let takes_all = |item: &&Node| !ends_line(item) && holds_catch_all(item, true);
+    let greedy = before.iter().skip(since_anchor).any(takes_all);
+    let ends = behind.last().is_some_and(is_anchor);
     let loose = behind.iter().skip(1).any(|item| holds_catch_all(item, false));
     greedy && (!ends || loose)
+}
+
+/// True for a newline and for whole lines (`<SKIPLINES>`): nobody writes one into a line, so what
+/// follows begins where the program began its line.
+fn ends_line(node: &Node) -> bool {
+    match node {
+        Node::Char(letter) => *letter == '\n',
+        Node::Concat(items) => items.last().is_some_and(ends_line),
+        Node::Capture { node, .. } | Node::Repeat { node, .. } => ends_line(node),
+        _ => false,
+    }
 }
 
 fn is_word(assert: Assert) -> bool {
@@ -144,6 +196,9 @@ mod tests {
             ("^user <F-USER>.*</F-USER> from <HOST>", true),
             ("^user <F-USER>.*</F-USER> from <HOST>$", false),
             ("^<HOST> .*", false),
+            ("^conn .+<SKIPLINES> end of <HOST>", false),
+            ("^conn .+\\n end of .* <HOST>", true),
+            ("^conn .+(?:\\n)?<HOST>", true),
         ];
         for (source, expected) in rows {
             let pattern = Pattern::new(source, UseDns::Warn, false).unwrap();

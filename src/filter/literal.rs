@@ -16,6 +16,13 @@ const ALTERNATIVES_MAX: usize = 32;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Required(pub Vec<Vec<u8>>);
 
+impl Required {
+    /// True if `text` holds one of them.
+    pub fn is_in(&self, text: &str) -> bool {
+        self.0.iter().any(|one| memchr::memmem::find(text.as_bytes(), one).is_some())
+    }
+}
+
 /// The best set that `node` requires, or none.
 pub fn required(node: &Node) -> Option<Required> {
     let found = best_of(node)?;
@@ -30,7 +37,7 @@ fn shortest(set: &[Vec<u8>]) -> usize {
 fn better(one: Option<Vec<Vec<u8>>>, other: Option<Vec<Vec<u8>>>) -> Option<Vec<Vec<u8>>> {
     match (one, other) {
         (Some(one), Some(other)) => {
-            let worth = |set: &[Vec<u8>]| (shortest(set).min(12), usize::MAX - set.len());
+            let worth = |set: &[Vec<u8>]| (shortest(set).min(40), usize::MAX - set.len());
             Some(if worth(&other) > worth(&one) { other } else { one })
         }
         (one, other) => one.or(other),

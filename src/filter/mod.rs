@@ -7,31 +7,41 @@
 //! A [`FilterSpec`] is what the files say, a [`Filter`] what has been compiled from it. Expressions
 //! are written in Python's dialect with tags (`tag.rs`), parsed (`syntax.rs`), written out for an
 //! engine (`emit.rs`) and run (`regex.rs`); `literal.rs` finds the text that lets most lines be
-//! skipped, `session.rs` joins the lines of one connection, `lint.rs` looks for traps.
+//! skipped, `session.rs` joins the lines of one connection. What is wrong with a filter is said in
+//! `fault.rs`; `lint.rs` looks for traps.
 //!
 //! Pure: no clock, disk or network. Read `regex.rs` first.
 
 pub mod emit;
+pub mod fault;
 pub mod fields;
 pub mod lint;
 pub mod literal;
 pub mod machine;
+mod marks;
+pub mod node;
 pub mod regex;
 pub mod session;
 pub mod spec;
 pub mod syntax;
 pub mod tag;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
+pub use fault::FilterError;
 pub use fields::{Field, Fields, Piece};
 pub use lint::Lint;
 pub use machine::{Memory, Outcome};
+pub use marks::Marks;
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
-pub use session::{Draft, Sessions};
+pub use session::{Draft, LineFacts, Sessions};
 pub use spec::{FilterSpec, UseDns};
 
 use crate::place::{Located, Place};
+
+/// Lines that a buffer may hold. The whole buffer is searched for every line of the log, and no
+/// stock filter asks for more than a few dozen.
+pub const LINES_MAX: usize = 1000;
 
 /// A filter, ready to run. Clones share what was compiled.
 #[derive(Clone, Debug)]
@@ -44,8 +54,10 @@ pub struct Filter {
     pub failregex: Vec<Expression>,
     /// In the order in which they are tried.
     pub ignoreregex: Vec<Expression>,
-    /// How many lines the buffer holds.
+    /// How many lines the buffer holds: at most [`LINES_MAX`].
     pub maxlines: usize,
+    /// Where more lines than that are asked for.
+    pub too_many_lines: Option<Place>,
     /// What becomes of names.
     pub usedns: UseDns,
 }
@@ -61,69 +73,8 @@ pub struct Expression {
     alternatives: Vec<(Arc<str>, Arc<str>)>,
     /// `(group, name)`: one more part of the tuple `name`.
     tuples: Vec<(Arc<str>, Arc<str>)>,
+    roles: marks::Roles,
 }
-
-/// Why a filter cannot be used. Always the user's file, so each message says where, what, and what
-/// to write instead.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FilterError {
-    /// One expression does not compile.
-    Expression {
-        /// Where it stands.
-        at: Place,
-        /// `failregex`, `ignoreregex` or `prefregex`.
-        option: &'static str,
-        /// As written.
-        source: String,
-        /// What is wrong.
-        error: PatternError,
-    },
-    /// Nothing in it could say who failed.
-    NoFailureId {
-        /// Where it stands.
-        at: Place,
-        /// As written.
-        source: String,
-    },
-    /// `maxlines` is zero.
-    NoLines {
-        /// Where it stands.
-        at: Place,
-    },
-}
-
-impl fmt::Display for FilterError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FilterError::Expression { at, option, source, error } => match error {
-                PatternError::Empty => write!(
-                    f,
-                    "{at}: {option} is empty\n  write an expression, or take the option out"
-                ),
-                PatternError::Syntax { error, before } => {
-                    let tail: String =
-                        before.chars().skip(before.chars().count().saturating_sub(30)).collect();
-                    write!(f, "{at}: {option} cannot be read: {error}, behind '{tail}'\n  {source}")
-                }
-                PatternError::Engine(what) => write!(
-                    f,
-                    "{at}: {option} cannot be compiled: {what}\n  {source}\n  \
-                     split it into several lines, or repeat smaller parts"
-                ),
-            },
-            FilterError::NoFailureId { at, source } => write!(
-                f,
-                "{at}: failregex names nobody: {source}\n  \
-                 put <HOST>, <ADDR> or <F-ID>…</F-ID> where the offender stands"
-            ),
-            FilterError::NoLines { at } => {
-                write!(f, "{at}: maxlines = 0: write a number from 1 upwards")
-            }
-        }
-    }
-}
-
-impl std::error::Error for FilterError {}
 
 impl Filter {
     /// Compiles every expression of `spec`.
@@ -136,11 +87,16 @@ impl Filter {
             Some(lines) if lines.value == 0 => {
                 return Err(FilterError::NoLines { at: lines.at.clone() });
             }
-            Some(lines) => usize::try_from(lines.value).unwrap_or(1),
+            Some(lines) => usize::try_from(lines.value).unwrap_or(LINES_MAX),
             None => 1,
         };
-        let multiline = maxlines > 1;
+        let asked = spec.maxlines.as_ref().filter(|_| maxlines > LINES_MAX);
+        let too_many_lines = asked.map(|lines| lines.at.clone());
+        let maxlines = maxlines.min(LINES_MAX);
+        // Only in a failregex do `^` and `$` know the lines of a buffer; the others see it as one
+        // text, as fail2ban has it.
         let one = |option: &'static str, written: &Located<String>| {
+            let multiline = maxlines > 1 && option == "failregex";
             Expression::new(option, written, usedns, multiline)
         };
         // An empty prefregex is none, as fail2ban has it.
@@ -155,7 +111,15 @@ impl Filter {
             let source = nobody.pattern.source.clone();
             return Err(FilterError::NoFailureId { at: nobody.at.clone(), source });
         }
-        Ok(Filter { name: spec.name.clone(), prefregex, failregex, ignoreregex, maxlines, usedns })
+        Ok(Filter {
+            name: spec.name.clone(),
+            prefregex,
+            failregex,
+            ignoreregex,
+            maxlines,
+            too_many_lines,
+            usedns,
+        })
     }
 
     /// Every fault of `spec`, for a check that shall tell all at once.
@@ -164,18 +128,10 @@ impl Filter {
         let mut left = spec.clone();
         // An expression that is at fault is taken out, and the rest is tried again.
         while let Err(fault) = Filter::compile(&left, usedns) {
-            let at = match &fault {
-                FilterError::Expression { at, .. }
-                | FilterError::NoFailureId { at, .. }
-                | FilterError::NoLines { at } => at.clone(),
-            };
-            let source = match &fault {
-                FilterError::Expression { source, .. }
-                | FilterError::NoFailureId { source, .. } => source.clone(),
-                FilterError::NoLines { .. } => String::new(),
-            };
+            let at = fault.at();
+            let source = fault.source().unwrap_or_default();
             let before = left.clone();
-            let keep = |one: &Located<String>| one.at != at || one.value != source;
+            let keep = |one: &Located<String>| one.at != *at || one.value != source;
             left.failregex.retain(keep);
             left.ignoreregex.retain(keep);
             left.prefregex = left.prefregex.filter(keep);
@@ -204,7 +160,8 @@ impl Expression {
         let mut tuples = composed(&pattern, "tuple_");
         alternatives.sort();
         tuples.sort();
-        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples })
+        let roles = marks::Roles::new(&pattern, &alternatives);
+        Ok(Expression { pattern, at: written.at.clone(), alternatives, tuples, roles })
     }
 
     /// True if it has a group that can say who failed, or to which session that belongs.
@@ -223,10 +180,11 @@ impl Expression {
             }
         }
         for (group, name) in &self.alternatives {
-            if fields.is_set(group) && !fields.is_set(name) {
-                if let Some(value) = fields.get(group).cloned() {
-                    fields.set(name, value);
-                }
+            if fields.is_set(group)
+                && !fields.is_set(name)
+                && let Some(value) = fields.get(group).cloned()
+            {
+                fields.set(name, value);
             }
         }
         for (group, name) in &self.tuples {

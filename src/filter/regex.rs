@@ -19,6 +19,11 @@ use super::{
 /// Steps after which the backtracking engine gives a line up: 1.7 ms on a hostile pattern, where
 /// no honest line of the stock filters needs a tenth of it.
 const BACKTRACK_STEPS_MAX: usize = 100_000;
+/// One step of that engine may read to the end of the text, so of a text longer than this it gets
+/// only a few: some two seconds for the longest line and the worst pattern.
+const LONG_TEXT_BYTES: usize = 16 << 10;
+/// Steps on such a text: enough for an expression that is bound to the line's beginning.
+const LONG_TEXT_STEPS_MAX: usize = 256;
 /// Memory that one compiled expression may take. The largest stock filter needs 2 MiB.
 const PROGRAM_BYTES_MAX: usize = 32 << 20;
 /// Memory of the lazily built automaton of one expression.
@@ -37,7 +42,7 @@ pub enum PatternError {
     Syntax {
         /// What is wrong.
         error: SyntaxError,
-        /// The expanded expression up to the fault.
+        /// The expression up to the fault, whole tags as tags.
         before: String,
     },
     /// An engine refuses it: too large, most likely.
@@ -63,6 +68,8 @@ enum Engine {
     Backtracking {
         ascii: OnceLock<Option<fancy_regex::Regex>>,
         unicode: OnceLock<Option<fancy_regex::Regex>>,
+        /// For long texts, of whatever letters.
+        long: OnceLock<Option<Box<fancy_regex::Regex>>>,
     },
 }
 
@@ -103,8 +110,8 @@ impl Pattern {
         }
         let expression =
             syntax::parse(&expanded.text, multiline, &expanded.hosts).map_err(|error| {
-                let before = expanded.text.get(..error.at).unwrap_or(&expanded.text).to_owned();
-                PatternError::Syntax { error, before }
+                let before = expanded.text.get(..error.at).unwrap_or(&expanded.text);
+                PatternError::Syntax { error, before: tag::contract(before, usedns) }
             })?;
         let linear = emit::is_linear(&expression.node);
         let named = || expression.groups.iter().enumerate().filter(|(_, name)| name.is_some());
@@ -119,7 +126,11 @@ impl Pattern {
         let required = literal::required(&expression.node);
         let engine = match linear {
             true => Engine::Linear { ascii: OnceLock::new(), unicode: OnceLock::new() },
-            false => Engine::Backtracking { ascii: OnceLock::new(), unicode: OnceLock::new() },
+            false => Engine::Backtracking {
+                ascii: OnceLock::new(),
+                unicode: OnceLock::new(),
+                long: OnceLock::new(),
+            },
         };
         let pattern = Pattern {
             source: source.to_owned(),
@@ -197,7 +208,8 @@ impl Pattern {
                 let _ = ascii.set(Some(built));
             }
             Engine::Backtracking { ascii, .. } => {
-                let built = build_fancy(&emit::emit(self.node(), Dialect::BacktrackingAscii));
+                let form = emit::emit(self.node(), Dialect::BacktrackingAscii);
+                let built = build_fancy(&form, BACKTRACK_STEPS_MAX);
                 let built = built.map_err(PatternError::Engine)?;
                 let _ = ascii.set(Some(built));
             }
@@ -265,6 +277,7 @@ impl Pattern {
             }
             (Engine::Linear { unicode, .. }, false) => {
                 let form = || emit::emit(self.node(), Dialect::LinearUnicode);
+                // Classes are larger beyond ASCII: if they are too large, that must not go unsaid.
                 let regex = unicode.get_or_init(|| build_text(&form()).ok()).as_ref();
                 let regex = regex.ok_or(OutOfSteps)?;
                 let mut locations = regex.capture_locations();
@@ -276,16 +289,25 @@ impl Pattern {
                 hit.groups.extend(self.numbers.iter().map(range));
                 Ok(true)
             }
-            (Engine::Backtracking { ascii, unicode }, is_ascii) => {
+            (Engine::Backtracking { ascii, unicode, long }, is_ascii) => {
+                let unicode_form = |steps| {
+                    build_fancy(&emit::emit(self.node(), Dialect::BacktrackingUnicode), steps).ok()
+                };
                 let regex = match is_ascii {
-                    true => {
-                        let form = || emit::emit(self.node(), Dialect::BacktrackingAscii);
-                        ascii.get_or_init(|| build_fancy(&form()).ok()).as_ref()
+                    _ if text.len() > LONG_TEXT_BYTES => {
+                        if self.required.as_ref().is_some_and(|required| !required.is_in(text)) {
+                            return Ok(false);
+                        }
+                        long.get_or_init(|| unicode_form(LONG_TEXT_STEPS_MAX).map(Box::new))
+                            .as_deref()
                     }
-                    false => {
-                        let form = || emit::emit(self.node(), Dialect::BacktrackingUnicode);
-                        unicode.get_or_init(|| build_fancy(&form()).ok()).as_ref()
-                    }
+                    true => ascii
+                        .get_or_init(|| {
+                            let form = emit::emit(self.node(), Dialect::BacktrackingAscii);
+                            build_fancy(&form, BACKTRACK_STEPS_MAX).ok()
+                        })
+                        .as_ref(),
+                    false => unicode.get_or_init(|| unicode_form(BACKTRACK_STEPS_MAX)).as_ref(),
                 };
                 let regex = regex.ok_or(OutOfSteps)?;
                 let Some(found) = regex.captures(text).map_err(|_| OutOfSteps)? else {
@@ -342,9 +364,9 @@ fn build_text(form: &str) -> Result<regex::Regex, String> {
         .map_err(|error| last_line(&error.to_string()))
 }
 
-fn build_fancy(form: &str) -> Result<fancy_regex::Regex, String> {
+fn build_fancy(form: &str, steps: usize) -> Result<fancy_regex::Regex, String> {
     fancy_regex::RegexBuilder::new(form)
-        .backtrack_limit(BACKTRACK_STEPS_MAX)
+        .backtrack_limit(steps)
         .delegate_size_limit(PROGRAM_BYTES_MAX)
         .delegate_dfa_size_limit(AUTOMATON_BYTES_MAX)
         .build()

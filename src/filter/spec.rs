@@ -48,4 +48,7 @@ pub struct FilterSpec {
     pub usedns: Option<UseDns>,
     /// `journalmatch`: one match expression per line (`_SYSTEMD_UNIT=a.service + _COMM=b`).
     pub journalmatch: Vec<String>,
+    /// What some options became, for whoever shows how the filter was read: `logtype`,
+    /// `datepattern`, and those of the option list.
+    pub settled: Vec<(String, String)>,
 }

@@ -4,109 +4,16 @@
 //! silently and match something else (`$`, `\<`, `(?(name)…)`, `[a&&b]`). So nothing is translated
 //! letter by letter: an expression is parsed here by Python's rules and written out anew by
 //! `emit.rs`. The same tree tells which fixed text a line must hold (`literal.rs`) and whether an
-//! expression can be matched without any engine (`fast.rs`).
+//! expression can be matched without any engine (`machine/`). Its nodes stand in `node.rs`.
 //!
 //! Never panics, whatever the text; nesting is limited to [`DEPTH_MAX`].
 
 use std::{fmt, ops::Range, sync::Arc};
 
+pub use super::node::{Assert, Class, ClassItem, Node, Repetition, Set};
+
 /// How deep groups may be nested. Python itself gives up near 1000; real filters stay below 20.
 pub const DEPTH_MAX: u32 = 200;
-
-/// A piece of an expression.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Node {
-    /// Matches the empty text.
-    Empty,
-    /// One character, as it is.
-    Char(char),
-    /// `.`; the flag says whether it takes a newline too (`(?s)`).
-    Any { newline: bool },
-    /// `[…]`, `\d` and their kin.
-    Class(Class),
-    /// A condition on the position.
-    Assert(Assert),
-    /// `(…)` that is remembered.
-    Capture { index: usize, name: Option<Arc<str>>, node: Box<Node> },
-    /// `(?i:…)`: the inside ignores the case of letters.
-    IgnoreCase(Box<Node>),
-    /// Look-around: what stands ahead or behind, without taking it.
-    Look { ahead: bool, negative: bool, node: Box<Node> },
-    /// `(?>…)`.
-    Atomic(Box<Node>),
-    /// `\1`, `(?P=name)`.
-    BackReference(usize),
-    /// `(?(group)yes|no)`.
-    Conditional { group: usize, yes: Box<Node>, no: Box<Node> },
-    /// One after the other.
-    Concat(Vec<Node>),
-    /// The first that leads to a match.
-    Alternate(Vec<Node>),
-    /// `*`, `+`, `?`, `{m,n}`.
-    Repeat { min: u32, max: Option<u32>, mode: Repetition, node: Box<Node> },
-    /// The expansion of `<HOST>` (`names`) or `<ADDR>`, known as a whole.
-    Host { names: bool, node: Box<Node> },
-}
-
-/// How a repetition chooses among counts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Repetition {
-    /// As many as possible, fewer if need be.
-    Greedy,
-    /// As few as possible.
-    Lazy,
-    /// As many as possible, and never fewer.
-    Possessive,
-}
-
-/// A condition on the position.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Assert {
-    /// `\A`, or `^` outside of multi-line mode.
-    TextStart,
-    /// `\Z`.
-    TextEnd,
-    /// `$` outside of multi-line mode: the end, or before a newline at the end.
-    TextEndNewline,
-    /// `^` in multi-line mode.
-    LineStart,
-    /// `$` in multi-line mode.
-    LineEnd,
-    /// `\b`.
-    Word,
-    /// `\B`.
-    NotWord,
-}
-
-/// A set of characters.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Class {
-    /// True for `[^…]`.
-    pub negated: bool,
-    /// What is in it.
-    pub items: Vec<ClassItem>,
-}
-
-/// One member of a class.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClassItem {
-    /// First to last, both included.
-    Range(char, char),
-    /// `\d` and so on.
-    Set(Set),
-}
-
-/// The classes with a letter of their own.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[allow(missing_docs)]
-pub enum Set {
-    Digit,
-    NotDigit,
-    Space,
-    NotSpace,
-    Word,
-    NotWord,
-}
 
 /// An expression, read.
 #[derive(Clone, Debug, PartialEq)]
@@ -540,7 +447,11 @@ impl Parser<'_> {
         if let Some(name) = &name
             && self.groups.iter().flatten().any(|known| &**known == name.as_str())
         {
-            return Err(self.fault(format!("group '{name}' stands here for the second time")));
+            let hint = match name.as_str() {
+                "ip4" | "ip6" | "dns" => ": only one <HOST>, <ADDR> or the like may stand in it",
+                _ => "",
+            };
+            return Err(self.fault(format!("group '{name}' stands here for the second time{hint}")));
         }
         let name: Option<Arc<str>> = name.map(Into::into);
         let index = self.groups.len();

@@ -67,6 +67,16 @@ pub fn expand(expression: &str, usedns: UseDns) -> Expanded {
     out
 }
 
+/// Puts the commonest tags back into the beginning of an expanded expression, for messages: nobody
+/// knows by heart what they stand for.
+pub fn contract(expanded: &str, usedns: UseDns) -> String {
+    let mut text = expanded.to_owned();
+    for tag in ["<HOST>", "<ADDR>", "<SUBNET>"] {
+        text = text.replace(&expand(tag, usedns).text, tag);
+    }
+    text
+}
+
 /// The inside of the tag that begins at the first byte: word characters and dashes, with a slash
 /// in front or behind.
 fn tag_at(text: &str) -> Option<&str> {
@@ -117,6 +127,22 @@ pub fn group_name(name: &str) -> &str {
     }
 }
 
+/// What to write where [`unset`] finds one.
+pub const UNSET_ADVICE: &str =
+    "set an option of that name, or mend the one from which the name is built, such as mode";
+
+/// A tag for an option that is not there: `<mdre-agressive>`. Those of the language are capitals.
+pub fn unset(source: &str) -> Option<&str> {
+    let word = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    source.match_indices('<').find_map(|(at, _)| {
+        let (tag, _) = source.get(at + 1..)?.split_once('>')?;
+        let is_group = source.get(..at)?.ends_with("(?P") || source.get(..at)?.ends_with("(?");
+        let first = |c: char| c.is_ascii_lowercase() || c == '_';
+        let is_word = tag.starts_with(first) && tag.chars().all(word);
+        (is_word && !is_group).then_some(tag)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,5 +174,20 @@ mod tests {
         assert!(expanded.hosts[0].1 && !expanded.hosts[1].1);
         assert!(expanded.text[expanded.hosts[0].0.clone()].ends_with(r"\w))"));
         assert!(!expand("<HOST>", UseDns::No).text.contains("dns"));
+    }
+
+    #[test]
+    fn a_tag_that_nothing_sets_is_found() {
+        let rows = [
+            ("<mdre-agressive>", Some("mdre-agressive")),
+            ("<_mode_ddso>", Some("_mode_ddso")),
+            ("^x <a> y", Some("a")),
+            ("^a < b <c>", Some("c")),
+            ("(?P<user>x)(?<z>y)", None),
+            ("<HOST> <F-USER>x</F-USER> <W> <co ts=\"x\"> <> <é>", None),
+        ];
+        for (source, expected) in rows {
+            assert_eq!(unset(source), expected, "{source}");
+        }
     }
 }

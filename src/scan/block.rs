@@ -11,13 +11,12 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use aho_corasick::{AhoCorasick, MatchKind};
-use memchr::{memchr, memmem};
+use memchr::memchr;
 
-use super::{Parts, Scan, Scanner};
+use super::{Event, Parts, Scan, Scanner, gate::Place};
 use crate::{
     date::DateMatch,
-    filter::{Expression, Filter, Outcome, literal::Required, syntax::Node},
+    filter::{Expression, Filter, Outcome, syntax::Node},
     time::Timestamp,
 };
 
@@ -41,6 +40,10 @@ pub trait Tally {
     /// The same for many lines: how many each failregex matched, and how many of them passed
     /// prefregex.
     fn counted_many(&mut self, hits: &[u64], prefixed: u64);
+
+    /// A line matched just this failregex, and its session says whether it is no failure; only
+    /// where [`Wants::Counts`].
+    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool);
 }
 
 /// How much a [`Tally`] wants to hear.
@@ -52,85 +55,6 @@ pub enum Wants {
     Failures,
     /// How many lines matched which failregex, and no more.
     Counts,
-}
-
-/// The text of which every interesting line holds some.
-#[derive(Debug)]
-pub enum BlockGate {
-    /// Every line is interesting.
-    Open,
-    /// One text.
-    One(Box<memmem::Finder<'static>>),
-    /// Several.
-    Many {
-        /// Finds the leftmost of them.
-        automaton: AhoCorasick,
-        /// Length of the longest.
-        longest: usize,
-    },
-}
-
-impl BlockGate {
-    /// The gate of `filter`. `failures_only`: nobody asks how many lines passed prefregex or were
-    /// ignored before that, so only what can become a failure has to get through.
-    pub fn new(filter: &Filter, failures_only: bool) -> BlockGate {
-        // A buffer of several lines needs every line.
-        if filter.maxlines > 1 {
-            return BlockGate::Open;
-        }
-        let (ignores, fails) = (filter.ignoreregex.len(), filter.failregex.len());
-        if !failures_only && ignores > 0 && ignores + 2 < fails {
-            return BlockGate::Open;
-        }
-        let prefix = filter.prefregex.as_ref().map(|one| one.pattern.required());
-        let of_failures = || -> Option<Vec<Vec<u8>>> {
-            let mut all = Vec::new();
-            for expression in &filter.failregex {
-                all.extend(expression.pattern.required()?.0.iter().cloned());
-            }
-            Some(all)
-        };
-        let of_prefix = |required: Option<&Required>| required.map(|required| required.0.clone());
-        let texts = match prefix {
-            None => of_failures(),
-            // Whether a line passes it can be told without looking.
-            Some(_) if takes_every_line(filter) => of_failures(),
-            Some(required) if failures_only => of_failures().or_else(|| of_prefix(required)),
-            Some(required) => of_prefix(required),
-        };
-        let Some(mut texts) = texts else { return BlockGate::Open };
-        texts.sort();
-        texts.dedup();
-        match texts.as_slice() {
-            [] => BlockGate::Open,
-            [one] => BlockGate::One(Box::new(memmem::Finder::new(one).into_owned())),
-            many => {
-                let longest = texts.iter().map(Vec::len).max().unwrap_or(0);
-                let built = AhoCorasick::builder().match_kind(MatchKind::LeftmostFirst).build(many);
-                built.map_or(BlockGate::Open, |automaton| BlockGate::Many { automaton, longest })
-            }
-        }
-    }
-
-    /// Length of its longest text.
-    fn longest(&self) -> usize {
-        match self {
-            BlockGate::Open => 0,
-            BlockGate::One(finder) => finder.needle().len(),
-            BlockGate::Many { longest, .. } => *longest,
-        }
-    }
-
-    /// Where the next required text begins, at or behind `from`.
-    fn find(&self, block: &[u8], from: usize) -> usize {
-        let rest = block.get(from..).unwrap_or_default();
-        let found = match self {
-            BlockGate::Open => Some(0),
-            BlockGate::One(finder) => finder.find(rest),
-            BlockGate::Many { automaton, .. } => automaton.find(rest).map(|hit| hit.start()),
-        };
-        found.map_or(usize::MAX, |at| from + at)
-    }
 }
 
 /// What the quick way makes of a line.
@@ -157,8 +81,8 @@ impl Scanner {
     ) -> u64 {
         let gate = Arc::clone(&self.gate);
         let mut start = 0;
-        let mut next_hit = 0;
-        let mut hit_gate = None;
+        let mut hit = Place::default();
+        let mut hit_wants = None;
         let (mut passed, mut prefixed) = (0, 0);
         // The last line whose date was found but not yet read.
         let mut undated: Option<(&[u8], DateMatch)> = None;
@@ -172,29 +96,44 @@ impl Scanner {
                 Wants::Failures => &gate.block_of_failures,
                 Wants::Lines | Wants::Counts => &gate.block,
             };
-            if next_hit < start || hit_gate != Some(wants) {
-                next_hit = lines_gate.find(block, start);
-                hit_gate = Some(wants);
+            if hit.at < start || hit_wants != Some(wants) {
+                hit = lines_gate.find(block, start);
+                hit_wants = Some(wants);
             }
-            // Who wants to see lines wants to see what prefregex made of them, too.
-            let wanted = next_hit < end || (wants == Wants::Lines && gate.takes_every_line);
             let from = start;
             start = end + 1;
             if line.first().is_none_or(|b| *b == b'#') {
                 continue;
             }
             let found = self.dates.find_again(line, now);
-            if let Some(found) = found.as_ref().filter(|found| self.is_readable(line, found, now)) {
-                let quick = if !wanted && !seam_matters(lines_gate, line, found) {
-                    Quick::Missed {
-                        prefixed: gate.takes_every_line && line.len() > cut_length(found),
+            self.has_preset = false;
+            let usual = found.as_ref().filter(|found| self.is_readable(line, found, now));
+            if let Some(found) = usual {
+                let in_front = found.cut.start == 0 && !found.cut.is_empty();
+                let hopeful = match in_front {
+                    // The texts that the line holds tell which failregexes may match it.
+                    true => {
+                        let text = line.get(found.cut.end..).unwrap_or_default();
+                        hit = lines_gate.gather(block, end, hit, &mut self.preset);
+                        self.has_preset = true;
+                        gate.narrow(text, &mut self.preset)
                     }
-                } else if wants == Wants::Counts && found.cut.start == 0 && !found.cut.is_empty() {
+                    false => hit.at < end || lines_gate.seam_matters(&gate, line, &found.cut),
+                };
+                // Who wants to see lines wants to see what prefregex made of them, too.
+                let shows_prefix = wants == Wants::Lines && gate.takes_every_line;
+                let quick = if !hopeful && !shows_prefix {
+                    let text_length = line.len() - (found.cut.end - found.cut.start);
+                    Quick::Missed { prefixed: gate.takes_every_line && text_length > 0 }
+                } else if wants == Wants::Counts && in_front {
                     // A line break behind the line serves as the newline that expressions want.
                     let text = block.get(from + found.cut.end..=end).unwrap_or_default();
                     match from + line.len() == end && text.ends_with(b"\n") && text.is_ascii() {
                         true if self.is_plain => self.quick(text),
-                        true => self.count(line, text, number, now, tally),
+                        true => {
+                            let places = (from, from + found.cut.end);
+                            self.count(line, text, places, number, now, tally)
+                        }
                         false => Quick::Unsure,
                     }
                 } else {
@@ -243,6 +182,17 @@ impl Scanner {
         number
     }
 
+    /// Finds the failregexes that are worth a try on `content`.
+    pub(super) fn choose(&mut self, content: &[u8]) {
+        match self.has_preset {
+            true => {
+                self.candidates.bits.clone_from(&self.preset);
+                self.gate.begin(content, &mut self.candidates.bits);
+            }
+            false => self.gate.choose(content, &mut self.candidates),
+        }
+    }
+
     /// True unless the date is one that no calendar has: what such a line comes to depends on the
     /// lines before.
     fn is_readable(&self, line: &[u8], found: &DateMatch, now: Timestamp) -> bool {
@@ -251,11 +201,13 @@ impl Scanner {
             || self.dates.time(&decoded(line), found, now).is_some()
     }
 
-    /// Scans a line for its numbers alone, sessions and all.
+    /// Scans a line for its numbers alone, sessions and all. `places` are the bytes of the block at
+    /// which line and text begin.
     fn count(
         &mut self,
         line: &[u8],
         text: &[u8],
+        places: (usize, usize),
         number: u64,
         now: Timestamp,
         tally: &mut dyn Tally,
@@ -269,10 +221,27 @@ impl Scanner {
         self.judge_line(Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
-        if scan.failures.is_empty() && scan.ignored_by.is_empty() && scan.deferred.is_empty() {
+        for (regex, marks) in scan.deferred.drain(..) {
+            self.events.push(Event {
+                number,
+                line: places.0..places.0 + line.len(),
+                prefixed: scan.prefixed,
+                regex,
+                marks: marks.moved(places.1),
+            });
+        }
+        if self.events.last().is_some_and(|event| event.number == number) {
+            return Quick::Told;
+        }
+        if scan.failures.is_empty() && scan.ignored_by.is_empty() {
             return Quick::Missed { prefixed: scan.prefixed };
         }
-        tally.scanned(number, &decoded(line), scan, self);
+        match scan.failures.as_slice() {
+            [one] if scan.ignored_by.is_empty() => {
+                tally.concluded(&decoded(line), one.regex, one.nofail, scan.prefixed);
+            }
+            _ => tally.scanned(number, &decoded(line), scan, self),
+        }
         Quick::Told
     }
 
@@ -295,7 +264,7 @@ impl Scanner {
                 content = text.get(range.start..).unwrap_or_default();
             }
         }
-        self.gate.choose(content, &mut self.candidates);
+        self.choose(content);
         let mut matched = None;
         while let Some(regex) = self.candidates.next() {
             let Some(expression) = self.filter.failregex.get(regex) else { continue };
@@ -351,22 +320,6 @@ fn always_names(node: &Node) -> bool {
 /// True if the filter's prefregex takes every line that holds anything besides its date.
 pub(super) fn takes_every_line(filter: &Filter) -> bool {
     filter.prefregex.as_ref().is_some_and(|prefregex| prefregex.pattern.takes_every_line())
-}
-
-fn cut_length(found: &DateMatch) -> usize {
-    found.cut.end - found.cut.start
-}
-
-/// True if a required text might stand across the place where the date is cut out.
-fn seam_matters(gate: &BlockGate, line: &[u8], found: &DateMatch) -> bool {
-    if found.cut.start == 0 {
-        return false;
-    }
-    let reach = gate.longest().saturating_sub(1);
-    let before = line.get(found.cut.start.saturating_sub(reach)..found.cut.start);
-    let behind = line.get(found.cut.end..line.len().min(found.cut.end + reach));
-    let seam = [before.unwrap_or_default(), behind.unwrap_or_default()].concat();
-    gate.find(&seam, 0) != usize::MAX
 }
 
 /// A line without `\r\n` at its end, as fail2ban strips it.

@@ -5,16 +5,18 @@
 //! with one look at one byte; where many are left, one pass of an automaton over the text finds
 //! the fixed ones. Nothing is ever lost: both are part of every match (`filter/literal.rs`).
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 
-use super::block::BlockGate;
+use memchr::memmem;
+use std::ops::Range;
+
 use crate::filter::Filter;
 
 /// With so many failregexes left, the automaton saves more than it costs.
 const AUTOMATON_FROM: u32 = 5;
 
 /// A set of failregexes, by number: one bit each.
-type Bits = Vec<u64>;
+pub type Bits = Vec<u64>;
 
 /// What is known of a filter's failregexes.
 #[derive(Debug)]
@@ -33,12 +35,13 @@ pub struct Gate {
     pub block_of_failures: BlockGate,
     /// Every line with any text passes prefregex.
     pub takes_every_line: bool,
+    has_prefregex: bool,
 }
 
 /// The failregexes that are worth a try: [`Candidates::next`] gives them in order.
 #[derive(Clone, Debug, Default)]
 pub struct Candidates {
-    bits: Bits,
+    pub(super) bits: Bits,
 }
 
 impl Candidates {
@@ -90,10 +93,21 @@ impl Gate {
             || AhoCorasick::builder().kind(Some(AhoCorasickKind::DFA)).build(&texts).ok();
         let worth_it = filter.failregex.len() >= AUTOMATON_FROM as usize && !texts.is_empty();
         let literals = worth_it.then(automaton).flatten();
+        let has_prefregex = filter.prefregex.is_some();
         let block = BlockGate::new(filter, false);
         let block_of_failures = BlockGate::new(filter, true);
         let takes_every_line = super::block::takes_every_line(filter);
-        Gate { takes_every_line, by_first, literals, owners, free, words, block, block_of_failures }
+        Gate {
+            takes_every_line,
+            has_prefregex,
+            by_first,
+            literals,
+            owners,
+            free,
+            words,
+            block,
+            block_of_failures,
+        }
     }
 
     /// Finds the failregexes that may match `text`.
@@ -115,6 +129,186 @@ impl Gate {
             }
         }
         found.bits.iter_mut().zip(&there).for_each(|(word, there)| *word &= there);
+    }
+}
+
+impl Gate {
+    /// Takes out of `bits` what cannot match a line whose text is `text`; false if nothing is left
+    /// and prefregex need not be asked either.
+    #[inline]
+    pub fn narrow(&self, text: &[u8], bits: &mut Bits) -> bool {
+        // Behind a prefregex, failregexes see a part of the text only.
+        if !self.has_prefregex {
+            self.begin(text, bits);
+        }
+        bits.iter().any(|word| *word != 0)
+    }
+
+    /// Takes out of `bits` what cannot match a text that begins so.
+    #[inline]
+    pub fn begin(&self, text: &[u8], bits: &mut Bits) {
+        let first = text.first().map_or(b'\n', |byte| *byte);
+        if let Some(possible) = self.by_first.get(usize::from(first.min(128))) {
+            bits.iter_mut().zip(possible).for_each(|(word, possible)| *word &= possible);
+        }
+    }
+}
+
+/// Where a text stands in a block, and which.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// The byte at which it begins; far behind the block if there is none.
+    pub at: usize,
+    pattern: usize,
+}
+
+/// The texts of which every interesting line of a block holds some.
+#[derive(Debug)]
+pub struct BlockGate {
+    finder: Finder,
+    /// The failregexes that may match where each text stands. Texts of the same beginning speak
+    /// for each other, since only one of them is found.
+    owners: Vec<Bits>,
+    /// The failregexes that no text speaks for: every line may match them.
+    free: Bits,
+    longest: usize,
+}
+
+#[derive(Debug)]
+enum Finder {
+    /// Every line is interesting.
+    Open,
+    One(Box<memmem::Finder<'static>>),
+    Many(AhoCorasick),
+}
+
+/// Texts of so many bytes make an automaton that is worth its memory.
+const AUTOMATON_BYTES_MAX: usize = 8 << 10;
+
+impl BlockGate {
+    /// The gate of `filter`. `failures_only`: nobody asks how many lines passed prefregex or were
+    /// ignored before that, so only what can become a failure has to get through.
+    pub fn new(filter: &Filter, failures_only: bool) -> BlockGate {
+        let fails = filter.failregex.len();
+        let words = fails.div_ceil(64).max(1);
+        let mut everyone = vec![0; words];
+        (0..fails).for_each(|index| set_bit(&mut everyone, index, true));
+        let open = BlockGate {
+            finder: Finder::Open,
+            owners: Vec::new(),
+            free: everyone.clone(),
+            longest: 0,
+        };
+        let ignores = filter.ignoreregex.len();
+        // A buffer of several lines needs every line, and so does a report of what was ignored.
+        if filter.maxlines > 1 || (!failures_only && ignores > 0 && ignores + 2 < fails) {
+            return open;
+        }
+        let takes_every_line = super::block::takes_every_line(filter);
+        let prefix = filter.prefregex.as_ref().map(|one| one.pattern.required());
+        let mut texts: Vec<(&[u8], Bits)> = Vec::new();
+        let mut free = vec![0; words];
+        match prefix {
+            // Only lines with the prefix's text pass it; whose they are is not known yet.
+            Some(Some(required)) if !failures_only => {
+                texts.extend(required.0.iter().map(|text| (&**text, everyone.clone())));
+            }
+            Some(None) if !failures_only && !takes_every_line => return open,
+            _ => {
+                for (index, expression) in filter.failregex.iter().enumerate() {
+                    let Some(required) = expression.pattern.required() else {
+                        set_bit(&mut free, index, true);
+                        continue;
+                    };
+                    for text in &required.0 {
+                        let mut owner = vec![0; words];
+                        set_bit(&mut owner, index, true);
+                        texts.push((text, owner));
+                    }
+                }
+            }
+        }
+        BlockGate::of(texts, free).unwrap_or(open)
+    }
+
+    fn of(texts: Vec<(&[u8], Bits)>, free: Bits) -> Option<BlockGate> {
+        let mut patterns: Vec<&[u8]> = texts.iter().map(|(text, _)| *text).collect();
+        patterns.sort();
+        patterns.dedup();
+        let owners = patterns.iter().map(|pattern| {
+            let mut owners = vec![0; free.len()];
+            for (text, more) in &texts {
+                if text.starts_with(pattern) || pattern.starts_with(text) {
+                    owners.iter_mut().zip(more).for_each(|(word, more)| *word |= more);
+                }
+            }
+            owners
+        });
+        let owners = owners.collect();
+        let longest = patterns.iter().map(|text| text.len()).max()?;
+        let bytes: usize = patterns.iter().map(|text| text.len()).sum();
+        let finder = match patterns.as_slice() {
+            [one] => Finder::One(Box::new(memmem::Finder::new(one).into_owned())),
+            many => {
+                let kind = (bytes < AUTOMATON_BYTES_MAX).then_some(AhoCorasickKind::DFA);
+                let mut builder = AhoCorasick::builder();
+                let builder = builder.match_kind(MatchKind::LeftmostFirst).kind(kind);
+                Finder::Many(builder.build(many).ok()?)
+            }
+        };
+        Some(BlockGate { finder, owners, free, longest })
+    }
+
+    /// Where the next text begins, at or behind `from`.
+    #[inline]
+    pub fn find(&self, block: &[u8], from: usize) -> Place {
+        let rest = block.get(from..).unwrap_or_default();
+        let found = match &self.finder {
+            Finder::Open => Some((0, usize::MAX)),
+            Finder::One(finder) => finder.find(rest).map(|at| (at, 0)),
+            Finder::Many(automaton) => {
+                automaton.find(rest).map(|hit| (hit.start(), hit.pattern().as_usize()))
+            }
+        };
+        match found {
+            Some((at, pattern)) => Place { at: from + at, pattern },
+            None => Place { at: usize::MAX, pattern: 0 },
+        }
+    }
+
+    /// Collects in `bits` the failregexes that may match a line which ends at `end`, of which `hit`
+    /// is the first text; gives the first text behind it.
+    #[inline]
+    pub fn gather(&self, block: &[u8], end: usize, mut hit: Place, bits: &mut Bits) -> Place {
+        bits.clone_from(&self.free);
+        while hit.at < end {
+            if let Some(owners) = self.owners.get(hit.pattern) {
+                bits.iter_mut().zip(owners).for_each(|(word, more)| *word |= more);
+            }
+            if matches!(self.finder, Finder::Open) {
+                return Place { at: end + 1, pattern: usize::MAX };
+            }
+            hit = self.find(block, hit.at + 1);
+        }
+        hit
+    }
+
+    /// True if a text might stand across the place where the date is cut out, or a failregex that
+    /// no text speaks for might match there.
+    pub fn seam_matters(&self, gate: &Gate, line: &[u8], cut: &Range<usize>) -> bool {
+        if cut.is_empty() {
+            return true;
+        }
+        let reach = self.longest.saturating_sub(1);
+        let before = line.get(..cut.start).unwrap_or_default();
+        let near = before.get(cut.start.saturating_sub(reach)..).unwrap_or_default();
+        let behind = line.get(cut.end..line.len().min(cut.end + reach)).unwrap_or_default();
+        let mut bits = self.free.clone();
+        if gate.narrow(if before.is_empty() { behind } else { before }, &mut bits) {
+            return true;
+        }
+        let seam = [near, behind].concat();
+        self.find(&seam, 0).at != usize::MAX
     }
 }
 

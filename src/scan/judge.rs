@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
 use crate::{
-    filter::{Draft, Expression, Field, Fields, Hit, UseDns},
+    filter::{Draft, Expression, Field, Fields, Hit, Marks, UseDns},
     net,
     time::Timestamp,
 };
+
+/// What a buffer of several lines may hold.
+const BUFFER_BYTES_MAX: usize = 2 << 20;
 
 /// What one match came to.
 enum Conclusion {
@@ -30,6 +33,7 @@ impl Scanner {
             self.buffer.push(parts.to_line());
             let surplus = self.buffer.len().saturating_sub(self.filter.maxlines);
             self.buffer.drain(..surplus);
+            self.bound_buffer();
             self.judge_buffer(time, now, &mut scan);
             self.out_of_steps += u64::from(scan.out_of_steps);
             return scan;
@@ -43,6 +47,17 @@ impl Scanner {
         self.text = text;
         self.out_of_steps += u64::from(scan.out_of_steps);
         scan
+    }
+
+    /// Long lines let fewer of them wait.
+    fn bound_buffer(&mut self) {
+        let mut bytes = 0;
+        let fitting = self.buffer.iter().rev().take_while(|line| {
+            bytes += line.before.len() + line.date.len() + line.after.len();
+            bytes <= BUFFER_BYTES_MAX
+        });
+        let kept = fitting.count().max(1);
+        self.buffer.drain(..self.buffer.len().saturating_sub(kept));
     }
 
     /// With few ignoreregexes it is cheaper to ask them first; the rule is fail2ban's.
@@ -95,8 +110,8 @@ impl Scanner {
             }
         }
         let mut line: Option<Arc<CutLine>> = None;
+        self.choose(content.as_bytes());
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.gate.choose(content.as_bytes(), &mut candidates);
         while let Some(regex) = candidates.next() {
             let Some(expression) = filter.failregex.get(regex) else { continue };
             let Some(hit) = self.hits.get_mut(regex) else { continue };
@@ -110,6 +125,17 @@ impl Scanner {
                 continue;
             }
             let Some(hit) = self.hits.get(regex) else { continue };
+            if self.is_lean() {
+                let mut marks = expression.marks(offset, hit);
+                if let Some(prefregex) = &filter.prefregex {
+                    marks = marks.over(prefregex.marks(0, &self.pre_hit));
+                }
+                match self.defers {
+                    true => scan.deferred.push((regex, marks)),
+                    false => scan.failures.extend(self.count_match(regex, &marks, text, now)),
+                }
+                continue;
+            }
             let whole = shared.get_or_insert_with(|| text.into());
             let fields = expression.fields(whole, offset, hit);
             let merged = match &filter.prefregex {
@@ -120,10 +146,6 @@ impl Scanner {
                 }
                 None => fields,
             };
-            if self.defers {
-                scan.deferred.push((regex, merged));
-                continue;
-            }
             // Where only numbers are asked for, nobody will look at the line again.
             let lines = self
                 .details
@@ -222,15 +244,27 @@ impl Scanner {
         ignored
     }
 
-    /// Concludes what another scanner found on a line, where only numbers are asked for.
-    pub(super) fn conclude_deferred(&mut self, scan: &mut Scan, now: Timestamp) {
-        self.details = false;
-        for (regex, fields) in std::mem::take(&mut scan.deferred) {
-            if let Conclusion::Found(failure) = self.conclude(regex, fields, &[], None, now) {
-                scan.failures.push(failure);
-            }
-        }
-        self.details = true;
+    /// True if matches need not be told, only counted: all of a line, as a report counts them.
+    fn is_lean(&self) -> bool {
+        !self.details && self.options.check_all
+    }
+
+    /// Concludes a match of which only the count is asked for. `text` is what the marks are of.
+    pub(super) fn count_match(
+        &mut self,
+        regex: usize,
+        marks: &Marks,
+        text: &str,
+        now: Timestamp,
+    ) -> Option<Failure> {
+        let facts = marks.facts(text);
+        let nofail = match marks.session.clone().and_then(|range| text.get(range)) {
+            // Pending failures are counted in a report, too.
+            Some(id) => self.sessions.count(id, &facts, now),
+            None if facts.named => facts.nofail,
+            None => return None,
+        };
+        Some(Failure { regex, nofail, ..Failure::default() })
     }
 
     /// Names the offender of one match, by way of its session if it has one.
@@ -301,7 +335,7 @@ impl Scanner {
             }
             (None, None, None) if !in_session => return Conclusion::Unknown,
             (None, None, None) => {
-                draft.pending = true;
+                draft.set_pending();
                 if !self.options.check_all && !self.options.keep_pending {
                     return Conclusion::Nothing;
                 }
@@ -315,7 +349,7 @@ impl Scanner {
             lookup,
             time,
             fields: draft.fields.clone(),
-            users: draft.users.clone(),
+            users: draft.users().to_vec(),
             attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
             lines: draft.lines.clone(),
             nofail: draft.is_nofail(),
@@ -371,5 +405,5 @@ fn skipped(fields: &Fields) -> Vec<String> {
         all.push_str(text);
         number += 1;
     }
-    all.lines().map(str::to_owned).collect()
+    all.split_terminator('\n').map(str::to_owned).collect()
 }

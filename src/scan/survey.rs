@@ -16,7 +16,7 @@
 //! A survey is given up where a line is not dated as the last one was, and is not accepted where
 //! the scanner has learnt of dates since: then the block is scanned in the ordinary way.
 
-use super::{Scan, Scanner, Tally, Wants};
+use super::{Event, Scan, Scanner, Tally, Wants};
 use crate::{date::DateDetector, time::Timestamp};
 
 /// The numbers of one block.
@@ -28,10 +28,13 @@ pub struct Survey {
     before: DateDetector,
     last_date: Option<(Timestamp, String)>,
     numbers: Numbers,
+    events: Vec<Event>,
 }
 
 #[derive(Debug, Default)]
 struct Numbers {
+    /// The filter knows sessions: what is more than a number is not for a helper to tell.
+    in_sessions: bool,
     lines: u64,
     passed: u64,
     prefixed: u64,
@@ -58,7 +61,8 @@ impl Scanner {
     pub fn helper(&self) -> Option<Helper> {
         // Without sessions a line is done with its first match; with them, a report goes on to the
         // next expression whatever the session says, so nothing is lost by asking it later.
-        let fits = self.is_plain || (self.filter.maxlines == 1 && self.options.check_all);
+        let in_sessions = self.filter.maxlines == 1 && self.filter.ignoreregex.is_empty();
+        let fits = self.is_plain || (in_sessions && self.options.check_all);
         fits.then(|| {
             let mut scanner = self.sibling();
             scanner.defers = !scanner.is_plain;
@@ -66,11 +70,12 @@ impl Scanner {
         })
     }
 
-    /// Takes over the numbers of the block that comes next. `number` is the number of the line
+    /// Takes over the numbers of `block`, which comes next. `number` is the number of the line
     /// before it; answers the number of its last line, or `None` if the survey does not hold.
     pub fn accept(
         &mut self,
         survey: Survey,
+        block: &[u8],
         number: u64,
         now: Timestamp,
         tally: &mut dyn Tally,
@@ -81,14 +86,43 @@ impl Scanner {
         let numbers = survey.numbers;
         self.dates.absorb(&survey.dates, &survey.before);
         self.last_date = survey.last_date.or(self.last_date.take());
-        for (offset, line, mut scan) in numbers.scans {
-            self.conclude_deferred(&mut scan, now);
+        self.ask_sessions(survey.events, block, number, now, tally);
+        for (offset, line, scan) in numbers.scans {
             self.out_of_steps += u64::from(scan.out_of_steps);
             tally.scanned(number + offset, &line, scan, self);
         }
         tally.passed_many(numbers.passed, numbers.prefixed);
         tally.counted_many(&numbers.counted, numbers.counted_prefixed);
         Some(number + numbers.lines)
+    }
+
+    /// Asks the sessions, in the order of the log, what the matches of a block come to.
+    fn ask_sessions(
+        &mut self,
+        events: Vec<Event>,
+        block: &[u8],
+        number: u64,
+        now: Timestamp,
+        tally: &mut dyn Tally,
+    ) {
+        // Where a block is not UTF-8, its helper has given up.
+        let text = std::str::from_utf8(block).unwrap_or_default();
+        let mut events = events.into_iter().peekable();
+        while let Some(event) = events.next() {
+            let first = self.count_match(event.regex, &event.marks, text, now);
+            let alone = events.peek().is_none_or(|next| next.number != event.number);
+            let line = text.get(event.line).unwrap_or_default();
+            if alone && let Some(failure) = &first {
+                tally.concluded(line, event.regex, failure.nofail, event.prefixed);
+                continue;
+            }
+            let mut scan = Scan { prefixed: event.prefixed, ..Scan::default() };
+            scan.failures.extend(first);
+            while let Some(next) = events.next_if(|next| next.number == event.number) {
+                scan.failures.extend(self.count_match(next.regex, &next.marks, text, now));
+            }
+            tally.scanned(number + event.number, line, scan, self);
+        }
     }
 }
 
@@ -105,19 +139,28 @@ impl Helper {
         let before = self.scanner.dates.clone();
         let learnt = self.scanner.learnt;
         let fails = self.scanner.filter.failregex.len();
-        let mut numbers = Numbers { counted: vec![0; fails], ..Numbers::default() };
+        // The matches of sessions point into the text of the block.
+        let in_sessions = self.scanner.defers;
+        if in_sessions && std::str::from_utf8(block).is_err() {
+            return None;
+        }
+        self.scanner.events.clear();
+        let counted = vec![0; fails];
+        let mut numbers = Numbers { in_sessions, counted, ..Numbers::default() };
         numbers.lines = self.scanner.scan_block(block, 0, now, &mut numbers);
         if numbers.given_up || self.scanner.learnt != learnt {
             return None;
         }
         let last_date = self.scanner.last_date.take();
-        Some(Survey { learnt, dates: self.scanner.dates.clone(), before, last_date, numbers })
+        let events = std::mem::take(&mut self.scanner.events);
+        let dates = self.scanner.dates.clone();
+        Some(Survey { learnt, dates, before, last_date, numbers, events })
     }
 }
 
 impl Tally for Numbers {
     fn scanned(&mut self, number: u64, line: &str, scan: Scan, _: &Scanner) {
-        match self.scans.len() < SCANS_MAX {
+        match !self.in_sessions && self.scans.len() < SCANS_MAX {
             true => self.scans.push((number, line.to_owned(), scan)),
             false => self.given_up = true,
         }
@@ -144,6 +187,10 @@ impl Tally for Numbers {
     }
 
     fn counted_many(&mut self, _: &[u64], _: u64) {
+        self.given_up = true;
+    }
+
+    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {
         self.given_up = true;
     }
 }

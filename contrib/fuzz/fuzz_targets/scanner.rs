@@ -88,7 +88,7 @@ fuzz_target!(|bytes: &[u8]| {
             helper.catch_up(&block);
             helper.survey(piece, NOW)
         });
-        let told = survey.and_then(|one| block.accept(one, last, NOW, &mut heard));
+        let told = survey.and_then(|one| block.accept(one, piece, last, NOW, &mut heard));
         last = told.unwrap_or_else(|| block.scan_block(piece, last, NOW, &mut heard));
         from += piece.len();
     }
@@ -275,5 +275,11 @@ impl Tally for Heard {
             *self.matches.entry((regex, false)).or_default() += count;
         }
         self.prefixed += prefixed;
+    }
+
+    fn concluded(&mut self, _line: &str, regex: usize, nofail: bool, prefixed: bool) {
+        self.lines += 1;
+        self.prefixed += u64::from(prefixed);
+        *self.matches.entry((regex, nofail)).or_default() += 1;
     }
 }

@@ -109,7 +109,8 @@ fn work(state: &Mutex<State<'_, '_>>, turn: &Condvar, mut helper: Helper) {
         let state = &mut *now;
         let job = &mut *state.job;
         let number = state.number;
-        let told = survey.and_then(|survey| job.scanner.accept(survey, number, present, job.tally));
+        let told = survey
+            .and_then(|survey| job.scanner.accept(survey, &block, number, present, job.tally));
         state.vain = if told.is_some() { 0 } else { state.vain + u64::from(worth_it) };
         state.number =
             told.unwrap_or_else(|| job.scanner.scan_block(&block, number, present, job.tally));

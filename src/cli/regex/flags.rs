@@ -43,7 +43,10 @@ A text with a slash, or one that ends in
 or
 .BR .local ,
 is the path of a filter file, relative or absolute.
-Anything else is the name of a jail or of a filter.
+Anything else is the name of a jail, enabled or not, or if there is none of that name, of a filter.
+A jail brings its filter with the options of its own
+.B filter
+line, and its own expressions.
 Path and name may be followed by options in brackets:
 .BR 'sshd[mode=aggressive]' .",
         },
@@ -59,6 +62,7 @@ If the text is the path of a filter file, the ignoreregexes of that file are tak
         },
     ],
     flags: FLAGS,
+    later: &[],
     frame: include_str!("../../../man/sentryban-regex.1.in"),
 };
 
@@ -127,7 +131,7 @@ Character encoding of the log, such as
 .B UTF\\-8
 (the default) or
 .BR ISO\\-8859\\-1 .
-What does not decode is replaced, not fatal.",
+See ENCODING.",
         )
     },
     Flag {
@@ -198,11 +202,10 @@ only.",
         ..flag(
             "log-level",
             Takes::Value("LEVEL"),
-            "How much to say about the run itself: critical (default) to heavydebug",
+            "How much to say besides: critical, error (faults only), warning … heavydebug",
             "\
-How much to say on standard error about the run itself:
-.B critical
-(the default),
+How much to say besides the report:
+.BR critical ,
 .BR error ,
 .BR warning ,
 .BR notice ,
@@ -210,7 +213,21 @@ How much to say on standard error about the run itself:
 .BR debug ,
 .B tracedebug
 or
-.BR heavydebug .",
+.BR heavydebug ,
+or a number as Python's logging counts them.
+Faults are always told.
+Warnings about the configuration, traps in expressions and losses while reading go to standard error,
+also without this option, unless
+.B critical
+or
+.B error
+is asked for; in fail2ban\\-regex
+.B critical
+is the default.
+From
+.B debug
+on, the options with which the filter was read are shown, as with
+.BR \\-vv .",
         )
     },
     Flag {

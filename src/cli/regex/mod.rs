@@ -33,20 +33,9 @@ use self::{
     target::{LogTarget, RegexTarget},
 };
 use super::{
+    CONFIG,
     exit::{self, Fault, is_closed_pipe},
     terminal::plain,
-};
-
-/// Where the configuration is unless `-c` says otherwise.
-pub const CONFIG: &str = if cfg!(any(
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)) {
-    "/usr/local/etc/sentryban"
-} else {
-    "/etc/sentryban"
 };
 
 /// Everything that a run needs: options, and what its words mean.

@@ -17,9 +17,20 @@ use crate::{
 /// another number.
 pub const PRINTED_LINES: u64 = 20;
 
-/// Words for `--log-level`, from silent to chatty.
-const LOG_LEVELS: &[&str] =
-    &["critical", "error", "warning", "notice", "info", "debug", "tracedebug", "heavydebug"];
+/// Words for `--log-level`, from silent to chatty, with their numbers in Python's logging.
+const LOG_LEVELS: &[(&str, u8)] = &[
+    ("critical", 50),
+    ("error", 40),
+    ("warning", WARNING),
+    ("notice", 25),
+    ("info", 20),
+    ("debug", DEBUG),
+    ("tracedebug", 7),
+    ("heavydebug", 5),
+];
+
+const WARNING: u8 = 30;
+const DEBUG: u8 = 10;
 
 /// Which lines of a kind the report prints.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -51,8 +62,8 @@ pub struct Options {
     pub maxlines: Option<u32>,
     /// `-m`.
     pub journalmatch: Option<String>,
-    /// `-l`, lower-case, one of the known words.
-    pub log_level: String,
+    /// `-l` as Python's logging numbers it; `None` if it was not given.
+    pub log_level: Option<u8>,
     /// `-v` and `--verbosity` together.
     pub verbose: u8,
     /// `--verbose-date`.
@@ -104,6 +115,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Fault>
 }
 
 impl Options {
+    /// True if warnings are told: unless the log level asks for graver things only.
+    pub fn tells_warnings(&self) -> bool {
+        self.log_level.is_none_or(|level| level <= WARNING)
+    }
+
+    /// True if the options with which a filter was read are shown.
+    pub fn tells_filter_options(&self) -> bool {
+        self.verbose > 1 || self.log_level.is_some_and(|level| level <= DEBUG)
+    }
+
     fn read(given: &Given) -> Result<Options, Fault> {
         let (Some(log), Some(regex)) = (given.raw("LOG"), given.text("REGEX")?) else {
             return Err(Fault::usage(format!(
@@ -172,17 +193,18 @@ fn usedns(given: &Given) -> Result<Option<UseDns>, Fault> {
     }
 }
 
-fn log_level(given: &Given) -> Result<String, Fault> {
-    let Some(word) = given.text("log-level")? else { return Ok("critical".to_owned()) };
+fn log_level(given: &Given) -> Result<Option<u8>, Fault> {
+    let Some(word) = given.text("log-level")? else { return Ok(None) };
     let level = word.to_lowercase();
-    let is_number = level.parse::<u8>().is_ok();
-    if is_number || level == "msg" || LOG_LEVELS.contains(&level.as_str()) {
-        return Ok(level);
+    let known = LOG_LEVELS.iter().find(|(name, _)| *name == level).map(|(_, number)| *number);
+    if let Some(number) = known.or_else(|| level.parse().ok()) {
+        return Ok(Some(number));
     }
+    let names: Vec<&str> = LOG_LEVELS.iter().map(|(name, _)| *name).collect();
     Err(Fault::usage(format!(
         "--log-level {word}: write one of {}{}",
-        LOG_LEVELS.join(", "),
-        did_you_mean(&level, LOG_LEVELS.iter().copied())
+        names.join(", "),
+        did_you_mean(&level, names.iter().copied())
     )))
 }
 
@@ -232,6 +254,7 @@ mod tests {
     #[test]
     fn defaults() {
         let o = options(&["a.log", "<HOST>"]);
+        assert!(o.tells_warnings() && !o.tells_filter_options());
         assert_eq!(
             (o.log.to_str(), o.regex.as_str(), o.ignoreregex),
             (Some("a.log"), "<HOST>", None)
@@ -240,7 +263,7 @@ mod tests {
         assert_eq!((o.usedns, o.maxlines, o.journalmatch, o.now), (None, None, None, None));
         assert!(!o.raw && !o.verbose_date && !o.debuggex && !o.invert);
         assert!(o.check_all && o.progress && o.out.is_none());
-        assert_eq!((o.verbose, o.log_level.as_str()), (0, "critical"));
+        assert_eq!((o.verbose, o.log_level), (0, None));
         assert_eq!((o.missed, o.ignored, o.matched), (Printed::Few, Printed::Few, Printed::No));
     }
 
@@ -290,7 +313,7 @@ mod tests {
         assert_eq!(o.usedns, Some(UseDns::No));
         assert_eq!((o.maxlines, o.verbose), (Some(5), 2));
         assert_eq!(o.journalmatch.as_deref(), Some("_COMM=sshd"));
-        assert_eq!(o.log_level, "info");
+        assert_eq!(o.log_level, Some(20));
         assert!(o.raw && o.verbose_date && o.debuggex && o.invert);
         assert!(!o.check_all && !o.progress);
         assert_eq!(o.out, Some(Form::Ip));
@@ -300,6 +323,25 @@ mod tests {
         assert_eq!(options(&["--verbosity", "3", "a", "b"]).verbose, 3);
         assert_eq!(options(&["-L", "0", "a", "b"]).maxlines, None);
         assert!(!options(&["-o", "id", "a", "b"]).check_all, "--out is the server's view");
+    }
+
+    #[test]
+    fn the_log_level_decides_what_is_told_besides_the_report() {
+        let rows: &[(&[&str], bool, bool)] = &[
+            (&["-l", "critical"], false, false),
+            (&["-l", "ERROR"], false, false),
+            (&["-l", "40"], false, false),
+            (&["-l", "warning"], true, false),
+            (&["-l", "info", "-v"], true, false),
+            (&["-l", "critical", "-vv"], false, true),
+            (&["-l", "debug"], true, true),
+            (&["-l", "5"], true, true),
+        ];
+        for (flags, warnings, filter_options) in rows {
+            let o = options(&[flags, &["a", "b"][..]].concat());
+            assert_eq!(o.tells_warnings(), *warnings, "{flags:?}");
+            assert_eq!(o.tells_filter_options(), *filter_options, "{flags:?}");
+        }
     }
 
     #[test]

@@ -211,6 +211,19 @@ impl Report {
         self.tested += lines;
     }
 
+    /// Counts a line that just this failregex matched without being a failure.
+    pub fn add_nofail(&mut self, line: &str, regex: usize, prefixed: u64) {
+        if let Some(tally) = self.failregex.get_mut(regex) {
+            tally.hits += 1;
+        }
+        self.prefregex_hits += prefixed;
+        self.tested += 1;
+        self.ignored.count += 1;
+        if keeps(self.ignored.count, self.shown.ignored, self.shown.limit) {
+            self.ignored.kept.push(line.to_owned());
+        }
+    }
+
     /// True if more than numbers is to be printed of lines that match.
     pub fn wants_details(&self) -> bool {
         self.shown.verbose || self.shown.matched != Printed::No

@@ -46,8 +46,8 @@ pub fn scan_all(task: &Task, out: &mut impl Write) -> Result<(), Stop> {
     let usedns = options.usedns.or(spec.usedns).unwrap_or_default();
     let filter = Filter::compile(&spec, usedns)
         .map_err(|fault| Fault::new(exit::CONFIG, fault.to_string()))?;
-    for trap in lint::lint(&filter) {
-        warn(&format!("warning: {trap}"));
+    if options.tells_warnings() {
+        lint::lint(&filter).iter().for_each(|trap| warn(&format!("warning: {trap}")));
     }
     let dates = dates(task, &spec, now, &mut preamble)?;
     let listing = options.out.is_some();
@@ -66,7 +66,7 @@ pub fn scan_all(task: &Task, out: &mut impl Write) -> Result<(), Stop> {
         let mut list = List { printer, invert: options.invert, out, broken: None };
         let mut scanner = Scanner::new(filter, dates, scan_options);
         let lost = read(task, &spec, &mut scanner, now, &mut list)?;
-        lost.iter().for_each(|loss| warn(&format!("warning: {loss}")));
+        tell_losses(options, &lost);
         return list.broken.map_or(Ok(()), |error| Err(error.into()));
     }
     name_log(task, &spec, &mut preamble);
@@ -82,7 +82,7 @@ pub fn scan_all(task: &Task, out: &mut impl Write) -> Result<(), Stop> {
     let mut scanner = Scanner::new(filter, dates, scan_options);
     let watch = Stopwatch::start();
     let lost = read(task, &spec, &mut scanner, now, &mut summary)?;
-    lost.iter().for_each(|loss| warn(&format!("warning: {loss}")));
+    tell_losses(options, &lost);
     let hits = scanner.dates().templates().map(|template| DateHits {
         name: template.name.to_owned(),
         hits: template.hits,
@@ -107,6 +107,12 @@ fn read(
     match &task.log {
         LogTarget::Journal(words) => read_journal(task, words, spec, scanner, now, hearer),
         log => read_log(log, &task.options, scanner, now, hearer),
+    }
+}
+
+fn tell_losses(options: &Options, lost: &[String]) {
+    if options.tells_warnings() {
+        lost.iter().for_each(|loss| warn(&format!("warning: {loss}")));
     }
 }
 
@@ -175,24 +181,38 @@ fn read_filter(task: &Task, preamble: &mut Preamble) -> Result<FilterSpec, Stop>
                 Some(name) => FilterSource::Name(name),
                 None => FilterSource::File(path),
             };
-            loaded(config::read_filter(&tree, source, &options, backend))?
+            loaded(task, config::read_filter(&tree, source, &options, backend))?
         }
         RegexTarget::Name { name, options } => {
             let options = option_list(options)?;
-            preamble.filter(name, &tree.root().to_string_lossy());
-            if !options.is_empty() {
-                preamble.filter_options(&options);
+            let named = config::read_named(&tree, name, &options, backend);
+            let is_jail = named.as_ref().is_ok_and(|named| named.is_jail);
+            match (is_jail, options.is_empty()) {
+                (true, true) => preamble.jail(name),
+                (true, false) => {
+                    preamble.jail(name);
+                    preamble.jail_options(&options);
+                }
+                (false, none) => {
+                    preamble.filter(name, &home_of(&tree, name));
+                    if !none {
+                        preamble.filter_options(&options);
+                    }
+                }
             }
-            loaded(config::read_filter(&tree, FilterSource::Name(name), &options, backend))?
+            loaded(task, named.map(|named| (named.spec, named.findings)))?
         }
     };
+    if options.tells_filter_options() && !matches!(task.regex, RegexTarget::Expression(_)) {
+        preamble.real_options(&spec.settled);
+    }
     match &task.ignoreregex {
         None => {}
         Some(RegexTarget::File { path, options }) => {
             let options = option_list(options)?;
             let source = FilterSource::File(path);
             spec.ignoreregex =
-                loaded(config::read_filter(&tree, source, &options, backend))?.ignoreregex;
+                loaded(task, config::read_filter(&tree, source, &options, backend))?.ignoreregex;
         }
         Some(RegexTarget::Expression(text) | RegexTarget::Name { name: text, .. }) => {
             preamble.ignoreregex(text);
@@ -208,7 +228,7 @@ fn read_filter(task: &Task, preamble: &mut Preamble) -> Result<FilterSpec, Stop>
         spec.datepattern = Some(written(pattern));
     }
     if spec.failregex.is_empty() {
-        let what = format!("{}: the filter has no failregex, so nothing can match", spec.name);
+        let what = format!("{}: there is no failregex, so nothing can match", spec.name);
         return Err(Fault::new(exit::CONFIG, what).into());
     }
     Ok(spec)
@@ -234,12 +254,24 @@ fn option_list(text: &str) -> Result<Vec<(String, String)>, Fault> {
         .map_err(|error| Fault::usage(format!("{}: {error}", plain(text))))
 }
 
+/// The directory from which a filter comes, or a word for those that are built in.
+fn home_of(tree: &Tree, name: &str) -> String {
+    let is_there = |ending| tree.has_on_disk(&format!("filter.d/{name}.{ending}"));
+    match is_there("conf") || is_there("local") {
+        true => tree.root().to_string_lossy().into_owned(),
+        false => "<built-in>".to_owned(),
+    }
+}
+
 fn loaded(
+    task: &Task,
     read: Result<(FilterSpec, Vec<Finding>), config::ConfigError>,
 ) -> Result<FilterSpec, Fault> {
     match read {
         Ok((spec, warnings)) => {
-            warnings.iter().for_each(|warning| warn(&warning.to_string()));
+            if task.options.tells_warnings() {
+                warnings.iter().for_each(|warning| warn(&warning.to_string()));
+            }
             Ok(spec)
         }
         Err(error) => Err(Fault::new(exit::CONFIG, error.to_string())),
@@ -257,7 +289,7 @@ fn dates(
     let mut dates =
         DateDetector::new(pattern.map(|pattern| pattern.value.as_str()), now).map_err(|error| {
             let at = pattern.map_or_else(Place::command_line, |pattern| pattern.at.clone());
-            Fault::new(exit::CONFIG, format!("{at}: datepattern cannot be used: {error}"))
+            Fault::new(exit::CONFIG, format!("{at}: {error}"))
         })?;
     if let Some(zone) = &options.timezone {
         let known = parse_zone(zone);
@@ -334,6 +366,8 @@ impl<W: Write> Tally for List<'_, W> {
     fn counted(&mut self, _: usize, _: bool) {}
 
     fn counted_many(&mut self, _: &[u64], _: u64) {}
+
+    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {}
 }
 
 /// The report.
@@ -390,6 +424,13 @@ impl Tally for Summary {
     fn counted_many(&mut self, hits: &[u64], prefixed: u64) {
         hits.iter().enumerate().for_each(|(regex, hits)| self.report.add_counted(regex, *hits, 0));
         self.report.add_missed(0, prefixed);
+    }
+
+    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool) {
+        match nofail {
+            true => self.report.add_nofail(line, regex, u64::from(prefixed)),
+            false => self.report.add_counted(regex, 1, u64::from(prefixed)),
+        }
     }
 }
 

@@ -134,7 +134,8 @@ pub fn regex_target(
 ) -> Result<RegexTarget, Fault> {
     let (name, options) = split_options(text);
     // `sshd[failregex="^<HOST>"]` has a tag, but inside of a name's options.
-    let named = is_name_like(name) && (options.is_empty() || options.contains('='));
+    let named =
+        is_name_like(name) && (options.is_empty() || options.contains('=') || options == "[]");
     if has_failure_id(if named { name } else { text }) {
         return Ok(RegexTarget::Expression(text.to_owned()));
     }
@@ -146,6 +147,10 @@ pub fn regex_target(
         // `a/b (c)` is an expression that forgot its host rather than a path.
         if !named && !Path::new(name).is_absolute() {
             return Err(no_failure_id(text));
+        }
+        if Path::new(name).is_dir() {
+            let what = format!("{}: is a directory; name a filter file in it", plain(name));
+            return Err(Fault::new(exit::NOINPUT, what));
         }
         let tried: Vec<String> = candidates.iter().map(|path| path.display().to_string()).collect();
         return Err(Fault::new(
@@ -161,6 +166,15 @@ pub fn regex_target(
     }
     if named {
         return Ok(RegexTarget::Name { name: name.to_owned(), options: options.to_owned() });
+    }
+    if let Some((name, _)) = text.split_once('[')
+        && is_name_like(name)
+        && !text.contains(']')
+    {
+        return Err(Fault::usage(format!(
+            "{}: the options of '{name}' are not closed: write {name}[option=value]",
+            plain(text)
+        )));
     }
     Err(no_failure_id(text))
 }
@@ -247,7 +261,13 @@ fn sibling_hint(path: &Path) -> String {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let Ok(entries) = std::fs::read_dir(folder) else {
+    let entries = std::fs::read_dir(folder);
+    if let Err(error) = &entries
+        && error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return format!("\n  {} cannot be looked into: {error}", plain(&folder.to_string_lossy()));
+    }
+    let Ok(entries) = entries else {
         return match path.ancestors().skip(1).find(|above| above.is_dir()) {
             Some(above) if !above.as_os_str().is_empty() => {
                 format!("\n  {} exists, nothing further", plain(&above.to_string_lossy()))
@@ -261,7 +281,9 @@ fn sibling_hint(path: &Path) -> String {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .collect();
     let wanted = path.file_name().unwrap_or_default().to_string_lossy();
-    match nearest(&wanted, names.iter().map(String::as_str)) {
+    // What is there under this very name is of no use, else nobody would ask.
+    let others = names.iter().map(String::as_str).filter(|name| *name != wanted);
+    match nearest(&wanted, others) {
         Some(name) => {
             format!("\n  did you mean '{}'?", plain(&folder.join(name).to_string_lossy()))
         }
@@ -341,6 +363,9 @@ mod tests {
             ("a/b (c)", Err((64, "no failure id"))),
             ("Failed password", Err((64, "put"))),
             ("<USER>", Err((64, "no failure id"))),
+            ("sshd[]", name("sshd", "[]")),
+            ("sshd[mode=", Err((64, "the options of 'sshd' are not closed"))),
+            ("/", Err((66, "/: is a directory; name a filter file"))),
             ("(?P<user>x)", Err((64, "no failure id"))),
         ];
         for (text, expected) in rows {

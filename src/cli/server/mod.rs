@@ -1,0 +1,126 @@
+//! `sentryban-server`: for now its eyes only, `-t`, `-d`, `--dp` and `--str2sec`.
+//!
+//! The flags stand in `flags.rs`; those of fail2ban-server that need the daemon are known there, too,
+//! so that whoever types one is told that it is not there yet.
+
+pub mod flags;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use self::flags::TOOL;
+use super::{
+    CONFIG,
+    exit::{self, Fault, is_closed_pipe},
+    flags::{Asked, Given},
+    terminal::plain,
+};
+use crate::{
+    config::{self, Finding, Tree, words},
+    time,
+};
+
+/// Runs the program with its arguments, the name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match run(arguments, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Stop::from)) {
+        Ok(code) => ExitCode::from(code),
+        Err(Stop::ClosedPipe) => ExitCode::SUCCESS,
+        Err(Stop::Fault(fault)) => {
+            // Nobody is left to tell if stderr is closed.
+            let _ = writeln!(io::stderr().lock(), "{}: {}", TOOL.name, fault.text);
+            ExitCode::from(fault.code)
+        }
+    }
+}
+
+/// Why a run ends early.
+enum Stop {
+    /// Whoever read our output has had enough (`| head`): no fault.
+    ClosedPipe,
+    Fault(Fault),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Stop {
+        if is_closed_pipe(&error) { Stop::ClosedPipe } else { Stop::Fault(error.into()) }
+    }
+}
+
+fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Result<u8, Stop> {
+    let given = match TOOL.ask(arguments)? {
+        Asked::Text(text) => {
+            out.write_all(text.as_bytes())?;
+            return Ok(0);
+        }
+        Asked::Work(given) => given,
+    };
+    if let Some(text) = given.text("str2sec")? {
+        let seconds = words::seconds(&text).map_err(|error| {
+            let text = plain(&text);
+            Fault::usage(format!("'{text}' {error}; write a span such as 10m, 1h 30m, 2w"))
+        })?;
+        writeln!(out, "{seconds}")?;
+        return Ok(0);
+    }
+    let pretty = given.is_set("dump-pretty");
+    let dump = pretty || given.is_set("dump");
+    if !dump && !given.is_set("test") {
+        let what = "the daemon is not there yet\n  what is: -t, -d, --dp and --str2sec";
+        return Err(Fault::usage(what).into());
+    }
+    let tree = tree(given.raw("conf").map(PathBuf::from))?;
+    if dump {
+        out.write_all(config::dump(&tree, pretty).as_bytes())?;
+    }
+    if given.is_set("test") {
+        let report = config::test(&tree, rival(&tree), time::now());
+        out.write_all(report.text(verbosity(&given)).as_bytes())?;
+        return Ok(if report.passed() { 0 } else { exit::CONFIG });
+    }
+    Ok(0)
+}
+
+/// How much to say: 0 as usual, less with each `-q`, more with each `-v`.
+fn verbosity(given: &Given) -> i16 {
+    i16::from(given.count("verbose")) - i16::from(given.count("quiet"))
+}
+
+/// A fail2ban that runs on the same tree would ban everybody a second time.
+fn rival(tree: &Tree) -> Vec<Finding> {
+    let (main, _) = config::read_main(tree);
+    let Some(socket) = main.fail2ban_socket else { return Vec::new() };
+    match std::os::unix::net::UnixStream::connect(&socket.value) {
+        Err(_) => Vec::new(),
+        Ok(_) => {
+            let what = format!("fail2ban runs on this tree: it answers on {}", socket.value);
+            let write = "stop it with `systemctl disable --now fail2ban`";
+            vec![Finding::fault(socket.at, what, write)]
+        }
+    }
+}
+
+/// The tree to read; a directory that was asked for must exist.
+fn tree(asked: Option<PathBuf>) -> Result<Tree, Fault> {
+    let is_asked = asked.is_some();
+    let dir = asked.unwrap_or_else(|| PathBuf::from(CONFIG));
+    match (dir.is_dir(), is_asked) {
+        (true, _) => Ok(Tree::new(Some(dir))),
+        (false, false) => Ok(Tree::new(None)),
+        (false, true) => {
+            let dir = dir.to_string_lossy();
+            let text = format!("-c {}: no such directory", plain(&dir));
+            Err(Fault::new(exit::CONFIG, text))
+        }
+    }
+}
