@@ -8,6 +8,8 @@
     reason = "a test says by failing what is wrong"
 )]
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
+
 mod common;
 
 use std::{cell::Cell, collections::BTreeMap};
@@ -48,19 +50,25 @@ fn shipped_filters_make_the_same_of_a_block_as_of_its_lines() {
     let tree = Tree::new(None);
     let mut random = Random(1);
     let mut matched = 0;
-    for name in tree.names("filter.d") {
+    for (number, name) in tree.names("filter.d").into_iter().enumerate() {
         let Some(samples) = samples(&name) else { continue };
         let (spec, _) = read_filter(&tree, FilterSource::Name(&name), &[], "auto").unwrap();
-        let filter = compiled(&spec);
+        // Building the form of each expression for Unicode takes most of the time, so that only some
+        // filters see other than ASCII.
+        let ascii = number % 6 > 0;
+        let filter = compiled(&spec, ascii);
         let dates = spec.datepattern.as_ref().map(|pattern| pattern.value.as_str());
         for check_all in [false, true] {
-            let log = log(&mut random, &samples, 150);
+            let mut log = log(&mut random, &samples, 70);
+            if ascii {
+                log.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = b'?');
+            }
             let options = ScanOptions { check_all, ..ScanOptions::default() };
             matched +=
                 Case { name: &name, filter: &filter, dates, options, log: &log }.check(&mut random);
         }
     }
-    assert!(matched > 500, "only {matched} lines matched");
+    assert!(matched > 300, "only {matched} lines matched");
 }
 
 /// Failregexes, prefregex, ignoreregexes, how many lines the buffer holds, and date pattern.
@@ -195,9 +203,9 @@ fn difficult_filters_make_the_same_of_a_block_as_of_its_lines() {
     let mut matched = 0;
     let samples: Vec<String> = LINES.iter().map(|line| format!("{} {line}", DATES[0])).collect();
     for (number, small) in SMALL.iter().enumerate() {
-        let filter = compiled(&spec(small));
-        for round in 0..6 {
-            let log = log(&mut random, &samples, 120);
+        let filter = compiled(&spec(small), false);
+        for round in 0..5 {
+            let log = log(&mut random, &samples, 80);
             let options = ScanOptions {
                 check_all: round % 2 == 1,
                 keep_pending: round % 3 == 1,
@@ -209,7 +217,7 @@ fn difficult_filters_make_the_same_of_a_block_as_of_its_lines() {
             matched += case.check(&mut random);
         }
     }
-    assert!(matched > 1000, "only {matched} lines matched");
+    assert!(matched > 500, "only {matched} lines matched");
 }
 
 /// A filter, and a log of which a block once told something else than its lines. The first line
@@ -249,7 +257,7 @@ fn logs_that_once_came_to_different_things() {
         ),
     ];
     for (what, small, log) in unlike {
-        let filter = compiled(&spec(small));
+        let filter = compiled(&spec(small), false);
         let options = ScanOptions::default();
         let case = Case { name: what, filter: &filter, dates: small.4, options, log };
         assert!(case.check(&mut Random(3)) > 0, "{what}: nothing matched");
@@ -268,10 +276,11 @@ fn spec((fails, prefix, ignores, maxlines, _): &Small) -> FilterSpec {
     }
 }
 
-/// Compiles a filter, with what is compiled on first use.
-fn compiled(spec: &FilterSpec) -> Filter {
+/// Compiles a filter; unless it will see ASCII only, with the forms for Unicode, which clones share.
+fn compiled(spec: &FilterSpec, ascii: bool) -> Filter {
     let filter = Filter::compile(spec, UseDns::Warn).unwrap();
-    for expression in filter.prefregex.iter().chain(&filter.failregex).chain(&filter.ignoreregex) {
+    let all = filter.prefregex.iter().chain(&filter.failregex).chain(&filter.ignoreregex);
+    for expression in all.filter(|_| !ascii) {
         let _ = expression.pattern.search("\u{e9}\n", &mut Hit::default());
     }
     filter
@@ -334,8 +343,8 @@ fn log(random: &mut Random, samples: &[String], lines: usize) -> Vec<u8> {
                 _ => line.truncate(at),
             }
         }
-        if random.below(60) == 0 {
-            line = line.repeat(1 + random.below(30_000 / (line.len() + 1)));
+        if random.below(100) == 0 {
+            line = line.repeat(1 + random.below(8_000 / (line.len() + 1) + 1));
         }
         log.extend(line);
         log.extend(random.pick(&[b"\n".as_slice(), b"\n", b"\n", b"\r\n", b"\r\r\n", b"\n\n"]));

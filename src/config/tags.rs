@@ -16,9 +16,9 @@ const REPLACEMENTS_MAX: usize = 25;
 /// How long a value may become; options that double each other would fill the memory.
 const VALUE_BYTES_MAX: usize = 1 << 20;
 
-/// How many bytes of values are read and written until all tags are replaced: a hundred times what
-/// the largest stock action takes. Many values that each stay just below the limit add up.
-const WORK_BYTES_MAX: usize = 32 << 20;
+/// How many bytes of values are read and written until all tags are replaced; far beyond what any
+/// stock action takes. Many values that each stay just below the limit add up.
+const WORK_BYTES_MAX: usize = 16 << 20;
 
 /// Replaces, in every value, the tags that name another value or that `lookup` knows.
 ///
