@@ -7,7 +7,6 @@
     clippy::print_stderr,
     reason = "a test says by failing what is wrong"
 )]
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
 
 mod common;
 
