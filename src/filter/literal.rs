@@ -9,6 +9,9 @@ use super::syntax::{ClassItem, Node};
 
 /// Shorter literals occur nearly everywhere and would only slow the search down.
 const LENGTH_MIN: usize = 3;
+/// Up to this length a text is searched for by the vector unit alone; a part of a required text is
+/// required, too.
+const LENGTH_MAX: usize = 30;
 /// Alternatives beyond this number make a poor gate.
 const ALTERNATIVES_MAX: usize = 32;
 
@@ -25,7 +28,8 @@ impl Required {
 
 /// The best set that `node` requires, or none.
 pub fn required(node: &Node) -> Option<Required> {
-    let found = best_of(node)?;
+    let mut found = best_of(node)?;
+    found.iter_mut().for_each(|text| text.truncate(LENGTH_MAX));
     (shortest(&found) >= LENGTH_MIN).then_some(Required(found))
 }
 

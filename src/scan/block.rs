@@ -86,12 +86,14 @@ impl Scanner {
         let (mut passed, mut prefixed) = (0, 0);
         // The last line whose date was found but not yet read.
         let mut undated: Option<(&[u8], DateMatch)> = None;
+        // The same, where its stamp is the last of the plainest form.
+        let mut last_front: Option<&[u8]> = None;
+        let mut wants = tally.wants();
         while start < block.len() {
             let rest = block.get(start..).unwrap_or_default();
             let end = memchr(b'\n', rest).map_or(block.len(), |at| start + at);
             let line = trim_break(block.get(start..end).unwrap_or_default());
             number += 1;
-            let wants = tally.wants();
             let lines_gate = match wants {
                 Wants::Failures => &gate.block_of_failures,
                 Wants::Lines | Wants::Counts => &gate.block,
@@ -105,7 +107,25 @@ impl Scanner {
             if line.first().is_none_or(|b| *b == b'#') {
                 continue;
             }
-            let found = self.dates.find_again(line, now);
+            let front = self.dates.front_again(line, now);
+            // Most lines end here: dated as the last one, and without any of the texts.
+            if let Some(length) = front
+                && hit.at >= end
+                && wants != Wants::Lines
+                && lines_gate.is_strict()
+            {
+                passed += 1;
+                prefixed += u64::from(gate.takes_every_line && line.len() > length);
+                last_front = Some(line);
+                continue;
+            }
+            if let Some(line) = last_front.take() {
+                undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+            }
+            let found = match front {
+                Some(_) => self.dates.front_match(),
+                None => self.dates.find_again(line, now),
+            };
             self.has_preset = false;
             let usual = found.as_ref().filter(|found| self.is_readable(line, found, now));
             if let Some(found) = usual {
@@ -174,8 +194,12 @@ impl Scanner {
                 None => self.scan(&line, now),
             };
             tally.scanned(number, &line, scan, self);
+            wants = tally.wants();
         }
         tally.passed_many(passed, prefixed);
+        if let Some(line) = last_front {
+            undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+        }
         if let Some((line, found)) = undated {
             self.note_date(&decoded(line), &found, now);
         }

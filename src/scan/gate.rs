@@ -276,6 +276,11 @@ impl BlockGate {
         }
     }
 
+    /// True if a line without any of the texts cannot match.
+    pub fn is_strict(&self) -> bool {
+        !matches!(self.finder, Finder::Open) && self.free.iter().all(|word| *word == 0)
+    }
+
     /// Collects in `bits` the failregexes that may match a line which ends at `end`, of which `hit`
     /// is the first text; gives the first text behind it.
     #[inline]

@@ -105,6 +105,9 @@ impl Scanner {
         now: Timestamp,
         tally: &mut dyn Tally,
     ) {
+        if events.is_empty() {
+            return;
+        }
         // Where a block is not UTF-8, its helper has given up.
         let text = std::str::from_utf8(block).unwrap_or_default();
         let mut events = events.into_iter().peekable();
