@@ -156,6 +156,12 @@ const SMALL: &[Small] = &[
         1,
         None,
     ),
+    // Ignored before anything else, whatever the lines begin with.
+    (&["^bad<F-ID/>", "^bad <HOST>", "^worse: <HOST>", "^x <HOST>"], "", &["root"], 1, None),
+    (&["^ bad <HOST>", "^ worse: <HOST>", "^ x <HOST>", "^ s1: <HOST>"], "", &["root"], 1, None),
+    // Nothing to find, and yet a prefix to be counted.
+    (&[], "app", &[], 1, None),
+    (&[], "app<F-ID>.</F-ID>", &[], 3, None),
     // What the lines of a file do not hold as the text that is searched does.
     (&["bad <HOST>\n"], "", &[], 1, None),
     (&["worse\u{fffd}: <HOST>"], "", &[], 1, None),

@@ -142,7 +142,7 @@ impl Scanner {
                 };
                 // Who wants to see lines wants to see what prefregex made of them, too.
                 let shows_prefix = wants == Wants::Lines && gate.takes_every_line;
-                let quick = if !hopeful && !shows_prefix {
+                let quick = if !hopeful && !shows_prefix && !lines_gate.takes_all {
                     let text_length = line.len() - (found.cut.end - found.cut.start);
                     Quick::Missed { prefixed: gate.takes_every_line && text_length > 0 }
                 } else if wants == Wants::Counts && in_front {

@@ -172,6 +172,8 @@ pub struct BlockGate {
     /// The failregexes that no text speaks for: every line may match them.
     free: Bits,
     longest: usize,
+    /// Every line is to be looked at, whether a failregex may match it or not.
+    pub takes_all: bool,
 }
 
 #[derive(Debug)]
@@ -193,7 +195,8 @@ impl BlockGate {
         let words = fails.div_ceil(64).max(1);
         let mut everyone = vec![0; words];
         (0..fails).for_each(|index| set_bit(&mut everyone, index, true));
-        let open = BlockGate {
+        let mut open = BlockGate {
+            takes_all: false,
             finder: Finder::Open,
             owners: Vec::new(),
             free: everyone.clone(),
@@ -201,7 +204,11 @@ impl BlockGate {
         };
         let ignores = filter.ignoreregex.len();
         // A buffer of several lines needs every line, and so does a report of what was ignored.
-        if filter.maxlines > 1 || (!failures_only && ignores > 0 && ignores + 2 < fails) {
+        // So does the count of lines that pass prefregex, if there is no failregex to hope for.
+        let counts_prefixed = !failures_only && fails == 0 && filter.prefregex.is_some();
+        let counts_ignored = !failures_only && ignores > 0 && ignores + 2 < fails;
+        if filter.maxlines > 1 || counts_ignored || counts_prefixed {
+            open.takes_all = true;
             return open;
         }
         let takes_every_line = super::block::takes_every_line(filter);
@@ -256,7 +263,7 @@ impl BlockGate {
                 Finder::Many(builder.build(many).ok()?)
             }
         };
-        Some(BlockGate { finder, owners, free, longest })
+        Some(BlockGate { finder, owners, free, longest, takes_all: false })
     }
 
     /// Where the next text begins, at or behind `from`.

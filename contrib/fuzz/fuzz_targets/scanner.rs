@@ -143,6 +143,7 @@ fn filter(mask: u16, shape: u8) -> Filter {
         failregex: chosen(&parts.failregex, mask),
         ignoreregex: chosen(&parts.ignoreregex, u16::from(shape >> 2 & 3)),
         maxlines: if several { 3 } else { 1 },
+        too_many_lines: None,
         usedns: UseDns::Warn,
     }
 }
