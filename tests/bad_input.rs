@@ -109,6 +109,7 @@ fn filters_that_cannot_be_used_are_named() {
         ("ignoreregex = x", "has no failregex"),
         ("failregex = <a> <HOST>\na = <b>\nb = <a>", "contains itself through <"),
         ("failregex = <HOST>\nfailregex = <ADDR>", "stands twice"),
+        ("failregex = <HOST>\nmaxlines = abc", "'maxlines = abc' is not a number"),
         ("failregex = <HOST>\ndatepattern = (((", "filter.conf:3: datepattern"),
     ];
     for (text, part) in rows {

@@ -385,8 +385,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="sentryban-bench-") as folder:
         bench = Bench(options, Path(folder))
         command = "tests/bench/run.py " + " ".join(a for a in sys.argv[1:] if a != "--record")
-        text = ["## %s" % time.strftime("%Y-%m-%d"), "", machine() + ".  ",
-                "; ".join(versions(bench)) + ".  ", "`%s`" % command.strip(), ""]
+        text = ["## %s" % time.strftime("%Y-%m-%d"), "", machine() + ".",
+                "; ".join(versions(bench)) + ".", "", "`%s`" % command.strip(), ""]
         print("\n".join(text), flush=True)
         for name in options.cases.split(","):
             title, rows, goals = cases[name](bench)

@@ -269,6 +269,10 @@ fn loaded(
 ) -> Result<FilterSpec, Fault> {
     match read {
         Ok((spec, warnings)) => {
+            // The rest would run, but not as it is written.
+            if let Some(fault) = warnings.iter().find(|finding| finding.is_fault()) {
+                return Err(Fault::new(exit::CONFIG, fault.to_string()));
+            }
             if task.options.tells_warnings() {
                 warnings.iter().for_each(|warning| warn(&warning.to_string()));
             }
