@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::actions::ActionSpec;
+pub use crate::ticket::BanTime;
 use crate::{
     filter::FilterSpec,
     net::Cidr,
@@ -88,15 +89,6 @@ pub struct LogPath {
     pub from_end: bool,
     /// Where it is written.
     pub at: Place,
-}
-
-/// How long a ban lasts.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum BanTime {
-    /// Until somebody lifts it (`-1`).
-    Permanent,
-    /// So many seconds.
-    Seconds(u64),
 }
 
 /// `bantime.increment` and what belongs to it.

@@ -1,0 +1,1 @@
+//! Banactions: how a firewall is told, as plans that somebody else runs.

@@ -1,0 +1,1 @@
+//! `sentryban-client`: talks to the server.

@@ -1,0 +1,1 @@
+//! The control socket: what the client asks and what the server answers.

@@ -1,0 +1,1 @@
+//! The daemon: the one loop, and the threads and processes around it.

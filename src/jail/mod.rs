@@ -1,0 +1,1 @@
+//! A jail: counts failures, decides on bans, knows when each ends.

@@ -1,0 +1,1 @@
+//! The store: bans, failures and positions in SQLite.
