@@ -1,3 +1,6 @@
 //! The daemon: the one loop, and the threads and processes around it.
 
 pub mod log;
+pub mod privilege;
+pub mod resolver;
+pub mod sessions;
