@@ -4,3 +4,4 @@ pub mod log;
 pub mod privilege;
 pub mod resolver;
 pub mod sessions;
+pub mod start;
