@@ -2,6 +2,7 @@
 
 pub mod log;
 pub mod privilege;
+pub mod reader;
 pub mod resolver;
 pub mod sessions;
 pub mod start;

@@ -3,7 +3,9 @@
 mod blocks;
 mod encoding;
 pub mod journal;
+mod position;
 
 pub use blocks::{BLOCK_BYTES, Block, Blocks, LINE_BYTES_MAX};
 pub use encoding::{Encoding, UnknownEncoding};
 pub use journal::{Journal, JournalEntry, JournalOptions};
+pub use position::{LINGERING_MAX, Mark, Position};
