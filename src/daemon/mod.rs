@@ -1,5 +1,6 @@
 //! The daemon: the one loop, and the threads and processes around it.
 
+pub mod answer;
 pub mod log;
 pub mod privilege;
 pub mod reader;
