@@ -1,1 +1,3 @@
 //! The daemon: the one loop, and the threads and processes around it.
+
+pub mod runner;
