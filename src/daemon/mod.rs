@@ -5,5 +5,6 @@ pub mod log;
 pub mod privilege;
 pub mod reader;
 pub mod resolver;
+pub mod runner;
 pub mod sessions;
 pub mod start;
