@@ -7,6 +7,7 @@
 //! Begin with `protocol.rs` for what travels, `commands.rs` for what people type, `socket/` for
 //! how it gets there. What a request means to the daemon is not known here.
 
+pub mod commands;
 pub mod protocol;
 pub mod report;
 pub mod settings;
