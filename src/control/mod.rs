@@ -15,7 +15,7 @@ pub mod socket;
 
 pub use protocol::{Answer, Refusal, Reply, Request, Whom};
 pub use report::{
-    BanRow, Case, Flavor, Health, ImportReport, JailBans, JailCase, JailStats, JailStatus,
-    ServerStatus, Source, Verdict,
+    BanRow, Case, Flavor, Health, ImportReport, JailBans, JailCase, JailCount, JailStats,
+    JailStatus, JailTrouble, Pending, ServerStatus, Source, Verdict,
 };
 pub use settings::{ActionChange, ActionQuery, Change, Query, ServerChange, ServerOption};

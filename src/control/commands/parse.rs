@@ -16,7 +16,7 @@ pub struct Taken {
 impl Taken {
     /// The next value: first those among the words, then those behind. Empty where an argument is
     /// missing that need not be there.
-    pub fn next(&mut self) -> String {
+    pub fn value(&mut self) -> String {
         self.maybe().unwrap_or_default()
     }
 

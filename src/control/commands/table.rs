@@ -35,7 +35,7 @@ macro_rules! get {
 macro_rules! set {
     ($name:literal, $value:literal, $change:expr, $doc:literal) => {
         row(Group::JailConfiguration, &["set", "JAIL", $name], &[One($value)], $doc, |taken| {
-            set(taken, |taken| Ok($change(taken.next())))
+            set(taken, |taken| Ok($change(taken.value())))
         })
     };
 }
@@ -44,7 +44,7 @@ macro_rules! set {
 macro_rules! number {
     ($name:literal, $value:literal, $change:expr, $doc:literal) => {
         row(Group::JailConfiguration, &["set", "JAIL", $name], &[One($value)], $doc, |taken| {
-            set(taken, |taken| Ok($change(whole($name, &taken.next())?)))
+            set(taken, |taken| Ok($change(whole($name, &taken.value())?)))
         })
     };
 }
@@ -56,7 +56,7 @@ macro_rules! server {
     };
     ($group:expr, $name:literal, $value:literal, $option:expr, $doc:literal) => {
         row($group, &["set", $name], &[One($value)], $doc, |taken| {
-            ask(Request::Set(ServerChange { option: $option, value: taken.next() }))
+            ask(Request::Set(ServerChange { option: $option, value: taken.value() }))
         })
     };
 }
@@ -69,7 +69,7 @@ macro_rules! extra {
             &["set", "JAIL", concat!("bantime.", $name)],
             &[One($value)],
             $doc,
-            |taken| set(taken, |taken| Ok(Change::BanTimeExtra($name.to_owned(), taken.next()))),
+            |taken| set(taken, |taken| Ok(Change::BanTimeExtra($name.to_owned(), taken.value()))),
         )
     };
     ($name:literal) => {
@@ -153,7 +153,7 @@ pub const COMMANDS: &[Command] = &[
         &["why"],
         &[One("IP")],
         "Shows for each jail why IP is banned, by which lines and until when, or why it is not",
-        |taken| ask(Request::Why(taken.next())),
+        |taken| ask(Request::Why(taken.value())),
     ),
     Command {
         switches: &["--all"],
@@ -179,7 +179,7 @@ pub const COMMANDS: &[Command] = &[
         &["import"],
         &[One("FILE")],
         "Takes over the bans of fail2ban's database, or of portsentry's history and blocked files",
-        |taken| ask(Request::Import(taken.next())),
+        |taken| ask(Request::Import(taken.value())),
     ),
     row(
         Group::Basic,
@@ -274,13 +274,13 @@ pub const COMMANDS: &[Command] = &[
         &[One("JAIL"), Maybe("BACKEND")],
         "Makes a jail with nothing in it that takes its lines from BACKEND",
         |taken| {
-            let jail = taken.next();
+            let jail = taken.value();
             let backend = taken.maybe().unwrap_or_else(|| "auto".to_owned());
             ask(Request::Add { jail, backend })
         },
     ),
     row(Group::JailControl, &["start"], &[One("JAIL")], "Starts JAIL", |taken| {
-        ask(Request::StartJail(taken.next()))
+        ask(Request::StartJail(taken.value()))
     }),
     row(
         Group::JailControl,
@@ -288,7 +288,7 @@ pub const COMMANDS: &[Command] = &[
         &[One("JAIL")],
         "Stops JAIL and removes it; --all in its place is all of them",
         |taken| {
-            let jail = taken.next();
+            let jail = taken.value();
             ask(Request::StopJail((jail != "--all").then_some(jail)))
         },
     ),
@@ -298,7 +298,7 @@ pub const COMMANDS: &[Command] = &[
         &[One("JAIL"), Maybe("FLAVOR")],
         "Shows the counts of JAIL and who is banned; FLAVOR is basic, short or stats",
         |taken| {
-            let jail = taken.next();
+            let jail = taken.value();
             let flavor = taken.maybe();
             status((jail != "--all").then_some(jail), flavor.as_deref())
         },
@@ -309,7 +309,7 @@ pub const COMMANDS: &[Command] = &[
         &[One("on|off")],
         "Lets JAIL rest, or go on",
         |taken| {
-            set(taken, |taken| match taken.next().as_str() {
+            set(taken, |taken| match taken.value().as_str() {
                 "on" => Ok(Change::Idle(true)),
                 "off" => Ok(Change::Idle(false)),
                 _ => Err(Misuse::new("Invalid idle option, must be 'on' or 'off'")),
@@ -350,7 +350,7 @@ pub const COMMANDS: &[Command] = &[
         "Follows FILE, from its beginning or only from its end on",
         |taken| {
             set(taken, |taken| {
-                let path = taken.next();
+                let path = taken.value();
                 let tail = match taken.maybe().unwrap_or_default().to_lowercase().as_str() {
                     "" | "head" => false,
                     "tail" => true,
@@ -398,7 +398,7 @@ pub const COMMANDS: &[Command] = &[
         &["set", "JAIL", "attempt"],
         &[One("IP"), Any("LINE")],
         "Counts a failure of IP for each LINE, or one without any",
-        |taken| set(taken, |taken| Ok(Change::Attempt { id: taken.next(), lines: taken.all() })),
+        |taken| set(taken, |taken| Ok(Change::Attempt { id: taken.value(), lines: taken.all() })),
     ),
     row(
         Group::JailConfiguration,
@@ -438,7 +438,7 @@ pub const COMMANDS: &[Command] = &[
         "Adds an action without commands to JAIL",
         |taken| {
             set(taken, |taken| {
-                let name = taken.next();
+                let name = taken.value();
                 match taken.maybe() {
                     None => Ok(Change::AddAction(name)),
                     Some(file) => Err(Misuse::new(format!(
@@ -457,8 +457,8 @@ pub const COMMANDS: &[Command] = &[
         "Sets a property of ACT: actionstart, actionstop, actioncheck, actionban, actionunban, \
          timeout, or an option of its",
         |taken| {
-            let jail = taken.next();
-            let (action, property, value) = (taken.next(), taken.next(), taken.maybe());
+            let jail = taken.value();
+            let (action, property, value) = (taken.value(), taken.value(), taken.maybe());
             let change = Change::Action(ActionChange { action, property, value });
             ask(Request::SetJail { jail, change })
         },
@@ -476,7 +476,7 @@ pub const COMMANDS: &[Command] = &[
         &[Maybe("SEP|--with-time")],
         "Shows who is banned, with SEP between them, or each with its times",
         |taken| {
-            let request = Request::GetJail { jail: taken.next(), query: Query::BanIp };
+            let request = Request::GetJail { jail: taken.value(), query: Query::BanIp };
             let show = match taken.maybe() {
                 None => Show::Plain,
                 Some(word) if word == "--with-time" => Show::WithTime,
@@ -518,8 +518,8 @@ pub const COMMANDS: &[Command] = &[
         &[One("PROPERTY")],
         "Shows a property of ACT",
         |taken| {
-            let jail = taken.next();
-            let (action, property) = (taken.next(), taken.next());
+            let jail = taken.value();
+            let (action, property) = (taken.value(), taken.value());
             let query = Query::Action(ActionQuery { action, property });
             ask(Request::GetJail { jail, query })
         },
@@ -529,14 +529,14 @@ pub const COMMANDS: &[Command] = &[
         &["get", "JAIL", "actionproperties"],
         &[One("ACT")],
         "Shows the names of ACT's properties",
-        |taken| get(taken, |taken| Ok(Query::ActionProperties(taken.next()))),
+        |taken| get(taken, |taken| Ok(Query::ActionProperties(taken.value()))),
     ),
     row(
         Group::ActionInformation,
         &["get", "JAIL", "actionmethods"],
         &[One("ACT")],
         "Shows what ACT can be told to do",
-        |taken| get(taken, |taken| Ok(Query::ActionMethods(taken.next()))),
+        |taken| get(taken, |taken| Ok(Query::ActionMethods(taken.value()))),
     ),
 ];
 
@@ -545,12 +545,12 @@ fn ask(request: Request) -> Made {
 }
 
 fn get(taken: &mut Taken, query: fn(&mut Taken) -> Result<Query, Misuse>) -> Made {
-    let jail = taken.next();
+    let jail = taken.value();
     ask(Request::GetJail { jail, query: query(taken)? })
 }
 
 fn set(taken: &mut Taken, change: fn(&mut Taken) -> Result<Change, Misuse>) -> Made {
-    let jail = taken.next();
+    let jail = taken.value();
     ask(Request::SetJail { jail, change: change(taken)? })
 }
 
