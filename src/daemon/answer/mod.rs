@@ -15,7 +15,7 @@ use std::path::PathBuf;
 
 use crate::{
     config::JailSpec,
-    control::{BanRow, Health, ImportReport, Refusal, Reply, Request, Verdict},
+    control::{BanRow, Health, ImportReport, Pending, Refusal, Reply, Request, Verdict},
     ticket::{Id, JailName},
     time::Timestamp,
 };
@@ -80,7 +80,7 @@ pub struct JailView<'a> {
     /// Bans since the start.
     pub banned_total: u64,
     /// Bans that the firewall has not taken yet, with its answer; some of them are enough.
-    pub pending: Vec<(String, String)>,
+    pub pending: Vec<Pending>,
 }
 
 /// Something that changes the daemon. Everything in it is checked as far as it can be.
