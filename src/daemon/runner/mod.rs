@@ -36,6 +36,8 @@ pub enum Verb {
     Leave,
     /// The jail was read anew.
     Reload,
+    /// Look whether all is there; answer with `lost` if not.
+    Check,
 }
 
 /// An order to the runner of a jail.
@@ -49,6 +51,13 @@ pub struct Job {
     pub call: crate::action::Call,
     /// Only this action; none for all of the jail.
     pub action: Option<Arc<str>>,
+}
+
+impl Job {
+    /// An order that is about all, to all actions.
+    pub fn of(verb: Verb) -> Job {
+        Job { verb, bans: Vec::new(), call: crate::action::Call::default(), action: None }
+    }
 }
 
 /// What came of it: one for each action and batch.
@@ -101,6 +110,19 @@ impl Runner {
     /// with it when outcomes arrive.
     pub fn order(&self, _job: Job) -> bool {
         !self.jail.is_empty()
+    }
+
+    /// What the actions want to know of a ban.
+    pub fn wants(&self) -> &[crate::action::Want] {
+        &[]
+    }
+
+    /// Other actions from now on.
+    pub fn replace(&self, _actions: Vec<Box<dyn Banaction>>) {}
+
+    /// True if the thread has ended.
+    pub fn is_done(&self) -> bool {
+        true
     }
 
     /// Asks for nothing more, waits until the queue is done or `deadline` is over.
