@@ -23,7 +23,7 @@ use crate::time::{Timestamp, Zone};
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// A table that every version of fail2ban's database has, and no other.
-const FAIL2BAN_TABLE: &str = "fail2banDb";
+pub(super) const FAIL2BAN_TABLE: &str = "fail2banDb";
 
 /// Up to this size the whole file is checked at start (about 0.3 s); damage in a larger one is found
 /// where it is read.
@@ -34,6 +34,9 @@ const ASIDE_MAX: usize = 5;
 
 /// So long another process may hold the database before we give up; the loop waits meanwhile.
 const BUSY_WAIT: Duration = Duration::from_millis(100);
+
+/// So long a program at work in a database that is imported is waited for.
+const FOREIGN_WAIT: Duration = Duration::from_secs(2);
 
 /// A checkpoint within a commit happens only if the thread for it did not come that far: 64 MiB.
 const WAL_PAGES_MAX: i64 = 16_384;
@@ -187,6 +190,16 @@ pub(super) fn untouched(path: &Path) -> rusqlite::Result<Connection> {
         | OpenFlags::SQLITE_OPEN_URI
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Connection::open_with_flags(uri, flags)
+}
+
+/// Opens another program's database for reading, with a lock against half-written changes.
+pub(super) fn locked(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let db = Connection::open_with_flags(path, flags)?;
+    db.busy_timeout(FOREIGN_WAIT)?;
+    // A journal that waits to be rolled back shows itself at the first look.
+    tables(&db)?;
+    Ok(db)
 }
 
 /// The names of all tables.
