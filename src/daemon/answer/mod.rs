@@ -125,8 +125,8 @@ pub enum Order {
     Server(Setting),
     /// Open the log anew. [`Done::Text`]: `rolled over` if it is a file, else `flushed`.
     FlushLogs,
-    /// Take over bans. [`Done::Imported`].
-    Import(PathBuf),
+    /// Take over bans, all into this jail if one is named. [`Done::Imported`], all files together.
+    Import(Vec<PathBuf>, Option<JailName>),
 }
 
 /// A setting of the server.
