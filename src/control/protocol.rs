@@ -85,7 +85,12 @@ pub enum Request {
     /// Open the log anew, after somebody moved it away.
     FlushLogs,
     /// Take over bans from fail2ban's database or portsentry's files.
-    Import(String),
+    Import {
+        /// The files, as absolute paths.
+        files: Vec<String>,
+        /// Into this jail, whatever they say; none leaves it to them.
+        jail: Option<String>,
+    },
 }
 
 /// Whom an order is about.
@@ -135,8 +140,15 @@ pub enum Answer {
     },
     /// `journalmatch`: groups of words.
     Matches(Vec<Vec<String>>),
-    /// `ignorecache`: names and values, in order.
-    Pairs(Vec<(String, String)>),
+    /// `ignorecache`.
+    Cache {
+        /// What answers are remembered under.
+        key: String,
+        /// So many of them.
+        count_max: u32,
+        /// For so many seconds.
+        time: u64,
+    },
     /// `status`.
     Status(ServerStatus),
     /// `status JAIL`.
@@ -215,7 +227,7 @@ impl Request {
             | Request::Reload { .. }
             | Request::Add { .. }
             | Request::FlushLogs
-            | Request::Import(_) => false,
+            | Request::Import { .. } => false,
         }
     }
 }

@@ -52,6 +52,11 @@ impl Encoding {
         };
         found.map(Encoding).ok_or_else(|| UnknownEncoding(name.trim().to_owned()))
     }
+
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
 }
 
 /// Python's `cp1252` is the web's `windows-1252`.

@@ -177,9 +177,9 @@ pub const COMMANDS: &[Command] = &[
     row(
         Group::Basic,
         &["import"],
-        &[One("FILE")],
+        &[Many("FILE")],
         "Takes over the bans of fail2ban's database, or of portsentry's history and blocked files",
-        |taken| ask(Request::Import(taken.value())),
+        |taken| ask(Request::Import { files: taken.all(), jail: None }),
     ),
     row(
         Group::Basic,
@@ -423,6 +423,16 @@ pub const COMMANDS: &[Command] = &[
             },
         )
     },
+    row(
+        Group::JailConfiguration,
+        &["set", "JAIL", "import"],
+        &[Many("FILE")],
+        "Takes over bans as import does, all of them into JAIL",
+        |taken| {
+            let jail = Some(taken.value());
+            ask(Request::Import { files: taken.all(), jail })
+        },
+    ),
     number!("maxretry", "COUNT", Change::MaxRetry, "Sets how many failures are one too many"),
     number!(
         "maxmatches",
