@@ -5,8 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// An address with the number of its leading bits that count.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Cidr {
     address: IpAddr,
     bits: u8,
@@ -35,6 +37,11 @@ impl Cidr {
     /// True if this is one address, not a network.
     pub fn is_single(self) -> bool {
         self.bits == if self.address.is_ipv4() { 32 } else { 128 }
+    }
+
+    /// How many leading bits count.
+    pub fn bits(self) -> u8 {
+        self.bits
     }
 
     /// The first address of the network.
