@@ -37,6 +37,11 @@ impl Cidr {
         self.bits == if self.address.is_ipv4() { 32 } else { 128 }
     }
 
+    /// How many leading bits count.
+    pub fn bits(self) -> u8 {
+        self.bits
+    }
+
     /// The first address of the network.
     pub fn address(self) -> IpAddr {
         self.address
