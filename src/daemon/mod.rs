@@ -1,3 +1,5 @@
 //! The daemon: the one loop, and the threads and processes around it.
 
+#[cfg(target_os = "linux")]
+pub mod netlink;
 pub mod runner;
