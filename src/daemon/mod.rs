@@ -10,6 +10,8 @@ mod guard;
 pub mod inbox;
 pub mod keeper;
 pub mod log;
+#[cfg(target_os = "linux")]
+pub mod netlink;
 mod network;
 pub mod privilege;
 pub mod reader;

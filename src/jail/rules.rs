@@ -157,6 +157,17 @@ impl IgnoreEntry {
     }
 }
 
+/// As `ignoreip` has it.
+impl std::fmt::Display for IgnoreEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IgnoreEntry::Net(network) => network.fmt(f),
+            IgnoreEntry::Name(name) => name.fmt(f),
+            IgnoreEntry::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
 /// `ignorecache`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct IgnoreCache {
