@@ -63,11 +63,6 @@ impl Cidr {
         }
     }
 
-    /// How many leading bits count.
-    pub fn bits(self) -> u8 {
-        self.bits
-    }
-
     /// True if the address lies in it; a v4-mapped one counts as its IPv4 address.
     pub fn contains(self, address: IpAddr) -> bool {
         let address = plain(address);

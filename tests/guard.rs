@@ -161,9 +161,10 @@ fn a_month_on_iptables() {
 }
 
 fn has(tool: &str) -> bool {
-    Command::new(tool).arg("--version").output().is_ok_and(|output| {
-        output.status.success() || !text(&output.stdout).is_empty()
-    })
+    Command::new(tool)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success() || !text(&output.stdout).is_empty())
 }
 
 /// An innocent jail.local on a machine without any of the logs: the server guards what it can, and

@@ -9,13 +9,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use super::{
     reader,
     resolver::{Answer, Question},
+    runner::Outcome,
 };
-use crate::{
-    control::socket::Asked,
-    jail::{Outcome, Surroundings},
-    scan::Failure,
-    ticket::JailName,
-};
+use crate::{control::socket::Asked, jail::Surroundings, scan::Failure, ticket::JailName};
 
 /// Something that happened.
 #[derive(Debug)]

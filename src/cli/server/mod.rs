@@ -80,7 +80,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> R
         out.flush()?;
         let options = options(&given, &tree)?;
         if given.is_set("lift") {
-            for line in daemon::lift(&options)? {
+            for line in daemon::lift(&options).map_err(Fault::from)? {
                 writeln!(out, "{line}")?;
             }
             return Ok(0);

@@ -471,12 +471,9 @@ impl Guard {
             }
         }
         self.store.set_options(store_options(&main));
-        self.main = MainSpec {
-            socket: self.main.socket.clone(),
-            dbfile: self.main.dbfile.clone(),
-            pidfile: self.main.pidfile.clone(),
-            ..main
-        };
+        let old = std::mem::replace(&mut self.main, main);
+        (self.main.socket, self.main.dbfile, self.main.pidfile) =
+            (old.socket, old.dbfile, old.pidfile);
     }
 }
 

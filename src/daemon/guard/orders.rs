@@ -1,6 +1,6 @@
 //! What clients ask and order.
 
-use std::{path::Path, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
 use super::{Guard, Level, Remembered, Turn, ask, stop::Ending};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         log::Target,
     },
     engine::OrderError,
+    jail::Restored,
     store::{self, Entry, import},
     ticket::{Ban, BanTime, JailName},
 };
@@ -127,7 +128,7 @@ impl Guard {
                     Ok(Done::Text("flushed".to_owned()))
                 }
             },
-            Order::Import(path) => self.import(&path),
+            Order::Import(paths, jail) => self.import(&paths, jail.as_ref()),
         }
     }
 
@@ -194,75 +195,82 @@ impl Guard {
         Ok(())
     }
 
-    fn import(&mut self, path: &Path) -> Outcome {
-        let read =
-            import::import(path, self.now).map_err(|error| Refusal::Failed(error.to_string()))?;
-        let mut report = ImportReport { kind: read.kind.to_string(), ..ImportReport::default() };
-        report.skipped = read.unread_count;
-        for (line, reason) in read.unread.iter().take(NOTES_MAX) {
-            report.notes.push(format!("line {line}: {reason}"));
-        }
-        let mut unknown_jails: Vec<String> = Vec::new();
-        for ban in read.bans {
-            let named = ban.jail.clone().unwrap_or_else(|| IMPORT_JAIL.to_owned());
-            let jail: JailName = named.as_str().into();
-            let runs = self.engine.rules(&jail).is_some();
-            let bantime = self.engine.rules(&jail).map(|rules| rules.bantime);
-            let time = ban.time.or(bantime).unwrap_or(BanTime::Seconds(600));
-            let from = ban.from.unwrap_or(self.now);
-            let stands = ban.current && time.until(from).is_none_or(|end| end > self.now);
-            if stands && runs {
-                let taken = Ban {
-                    id: ban.id,
-                    from,
-                    time,
-                    count: ban.count,
-                    failures: ban.failures,
-                    restored: true,
-                    evidence: Arc::new(ban.evidence),
-                };
-                if self.engine.find_ban(&jail, &taken.id).is_some() {
-                    report.skipped += 1;
-                    continue;
-                }
-                self.gather();
-                let entry =
-                    Entry::Ban { jail: Arc::clone(&jail), ban: taken.clone(), ordered: true };
-                self.entries.push(entry);
-                let restored = vec![crate::jail::Restored { ban: taken, ordered: true }];
-                ask!(self.restore(&jail, restored, Vec::new())).map_err(refused)?;
-                match report.bans.iter_mut().find(|known| known.jail == named) {
-                    Some(known) => known.count += 1,
-                    None => report.bans.push(JailCount { jail: named, count: 1 }),
-                }
-                continue;
+    /// Takes over bans of other programs; into `only` if one is named.
+    fn import(&mut self, paths: &[PathBuf], only: Option<&JailName>) -> Outcome {
+        let mut report = ImportReport::default();
+        let mut strangers: Vec<String> = Vec::new();
+        for path in paths {
+            let read = import::import(path, self.now)
+                .map_err(|error| Refusal::Failed(error.to_string()))?;
+            let kind = read.kind.to_string();
+            if !report.kind.contains(&kind) {
+                let and = if report.kind.is_empty() { "" } else { ", " };
+                report.kind = format!("{}{and}{kind}", report.kind);
             }
-            if stands {
-                // Nobody enforces it now; it comes back when the jail does.
-                if !unknown_jails.contains(&named) {
-                    unknown_jails.push(named);
-                }
-                report.skipped += 1;
-                continue;
+            report.skipped += read.unread_count;
+            for (line, reason) in read.unread.iter().take(NOTES_MAX) {
+                report.notes.push(format!("{}:{line}: {reason}", path.display()));
             }
-            self.gather();
-            let past = Ban {
-                id: ban.id,
-                from,
-                time,
-                count: ban.count,
-                failures: ban.failures,
-                restored: true,
-                evidence: Arc::new(ban.evidence),
-            };
-            let end = past.until().unwrap_or(self.now).min(self.now);
-            self.entries.push(Entry::PastBan { jail, ban: past, end });
-            report.history += 1;
+            for ban in read.bans {
+                self.import_ban(ban, only, &mut report, &mut strangers)?;
+            }
         }
-        for name in unknown_jails {
+        for name in strangers {
             report.notes.push(format!("no jail [{name}] runs here: its bans were left out"));
         }
         Ok(Done::Imported(report))
+    }
+
+    fn import_ban(
+        &mut self,
+        ban: import::ImportedBan,
+        only: Option<&JailName>,
+        report: &mut ImportReport,
+        strangers: &mut Vec<String>,
+    ) -> Result<(), Refusal> {
+        let named = match only {
+            Some(only) => only.to_string(),
+            None => ban.jail.clone().unwrap_or_else(|| IMPORT_JAIL.to_owned()),
+        };
+        let jail: JailName = named.as_str().into();
+        let bantime = self.engine.rules(&jail).map(|rules| rules.bantime);
+        let taken = Ban {
+            id: ban.id,
+            from: ban.from.unwrap_or(self.now),
+            time: ban.time.or(bantime).unwrap_or(BanTime::Seconds(600)),
+            count: ban.count,
+            failures: ban.failures,
+            restored: true,
+            evidence: Arc::new(ban.evidence),
+        };
+        self.gather();
+        let stands = ban.current && taken.until().is_none_or(|end| end > self.now);
+        if !stands {
+            let end = taken.until().unwrap_or(self.now).min(self.now);
+            self.entries.push(Entry::PastBan { jail, ban: taken, end, forgiven: ban.forgiven });
+            report.history += 1;
+            return Ok(());
+        }
+        if bantime.is_none() {
+            if !strangers.contains(&named) && strangers.len() < NOTES_MAX {
+                strangers.push(named);
+            }
+            report.skipped += 1;
+            return Ok(());
+        }
+        if self.engine.find_ban(&jail, &taken.id).is_some() {
+            report.skipped += 1;
+            return Ok(());
+        }
+        let entry = Entry::Ban { jail: Arc::clone(&jail), ban: taken.clone(), ordered: true };
+        self.entries.push(entry);
+        let restored = vec![Restored { ban: taken, ordered: true }];
+        ask!(self.restore(&jail, restored, Vec::new())).map_err(refused)?;
+        match report.bans.iter_mut().find(|known| known.jail == named) {
+            Some(known) => known.count += 1,
+            None => report.bans.push(JailCount { jail: named, count: 1 }),
+        }
+        Ok(())
     }
 }
 

@@ -21,6 +21,9 @@ use crate::{
 /// engine is told that they failed, and tries again.
 const WAITING_MAX: usize = 4096;
 
+/// So many lines of evidence stand for a tag at most.
+const TAG_LINES_MAX: usize = 100;
+
 /// Lines of evidence are put together for a tag up to so many bytes.
 const TAG_BYTES_MAX: usize = 64 << 10;
 
@@ -172,7 +175,7 @@ impl Guard {
                     Want::IpJailFailures => (Some(&**jail), false),
                     _ => continue,
                 };
-                let merged = self.store.merged(here, &ban.id).unwrap_or_default();
+                let merged = self.store.merged(here, &ban.id, TAG_LINES_MAX).unwrap_or_default();
                 let text = match lines {
                     true => joined(&merged.lines),
                     false => merged.failures.to_string(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Guard;
 use crate::{
     config::{JailSpec, jail_spec::Backend},
-    control::{BanRow, Verdict},
+    control::{BanRow, Pending, Verdict},
     daemon::answer::{JailView, ServerView, State},
     engine::{BanState, BanView},
     store,
@@ -55,7 +55,9 @@ impl State for Guard {
             failed_total: totals.failed_total,
             banned: totals.banned,
             banned_total: totals.banned_total,
-            pending: pending.map(|(id, reason)| (id.to_string(), reason.clone())).collect(),
+            pending: pending
+                .map(|(id, trouble)| Pending { id: id.to_string(), trouble: trouble.clone() })
+                .collect(),
         })
     }
 

@@ -56,6 +56,17 @@ pub enum Kind {
     Portsentry2Blocked,
 }
 
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Kind::Fail2ban(version) => write!(f, "fail2ban's database, version {version}"),
+            Kind::Portsentry1 => f.write_str("portsentry's history or blocked file"),
+            Kind::Portsentry2 => f.write_str("portsentry 2's history"),
+            Kind::Portsentry2Blocked => f.write_str("portsentry 2's blocked file"),
+        }
+    }
+}
+
 /// What a file held.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
