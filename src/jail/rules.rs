@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{bantime::Formula, entry};
+use super::{entry, formula::Formula};
 use crate::{net::Cidr, ticket::BanTime};
 
 /// So many actions of a jail are watched for whether they hold a ban; those beyond decide nothing.
@@ -24,8 +24,7 @@ pub struct Rules {
     pub increment: Increment,
     /// So many lines of an offender are kept (by the store).
     pub maxmatches: u32,
-    /// Our own addresses are never banned (`ignoreself`). They are not acted upon either way; with
-    /// `false` their failures are counted and reported.
+    /// Our own addresses, loopback among them, are never banned.
     pub ignoreself: bool,
     /// Who is never banned, in order.
     pub ignoreip: Vec<IgnoreEntry>,
