@@ -214,6 +214,9 @@ fn list(folder: &Path, inside: &str, files: &mut BTreeSet<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         let name = format!("{inside}{}", path.file_name().unwrap().to_str().unwrap());
+        if path.ends_with("jails/examples") {
+            continue;
+        }
         if path.is_dir() {
             list(&path, &format!("{name}/"), files);
         } else if name.ends_with(".conf") {

@@ -209,8 +209,10 @@ fn settle_name(init: &mut Options, file: &str, jail: &str, at: &Place) -> String
     actname.as_str().to_owned()
 }
 
+/// Any of ours may have `-allports` behind it.
 fn native(name: &str) -> Option<&'static str> {
-    let found = NATIVE.iter().find(|(own, theirs)| *own == name || theirs.contains(&name));
+    let own_name = name.strip_suffix("-allports").unwrap_or(name);
+    let found = NATIVE.iter().find(|(own, theirs)| *own == own_name || theirs.contains(&name));
     found.map(|(own, _)| *own)
 }
 
