@@ -11,10 +11,7 @@ use std::{
 };
 
 use super::{inbox::Sender, sessions};
-use crate::{
-    jail::{IgnoreEntry, Surroundings},
-    net::parse_address,
-};
+use crate::{jail::Surroundings, net::parse_address};
 
 /// Name servers, as the C library reads them.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -32,7 +29,8 @@ pub struct Watcher {
     resolv_conf: Option<SystemTime>,
     sessions: BTreeSet<IpAddr>,
     names: BTreeSet<Arc<str>>,
-    files: BTreeMap<PathBuf, Option<(SystemTime, u64)>>,
+    /// With what each looked like when it was last read; none if it never was.
+    files: BTreeMap<PathBuf, Option<Stamp>>,
     root: PathBuf,
     _network: super::network::Network,
 }
@@ -60,12 +58,6 @@ impl Watcher {
         self.put_together()
     }
 
-    /// A name has these addresses now.
-    pub fn name(&mut self, name: &str, addresses: Vec<IpAddr>) -> Surroundings {
-        self.seen.names.insert(name.into(), addresses);
-        self.put_together()
-    }
-
     /// This name of `ignoreip` is to be looked up from time to time.
     pub fn want(&mut self, name: &Arc<str>) {
         if self.names.len() < NAMES_MAX {
@@ -83,6 +75,20 @@ impl Watcher {
         self.files.entry(path.to_owned()).or_default();
     }
 
+    /// The files of `ignoreip` that changed, with their text; none for one that cannot be read.
+    pub fn files(&mut self) -> Vec<(PathBuf, Option<String>)> {
+        let mut changed = Vec::new();
+        for (path, known) in &mut self.files {
+            let stamp = changed_at(path);
+            if *known == Some(stamp) {
+                continue;
+            }
+            *known = Some(stamp);
+            changed.push((path.clone(), ignore_file(path)));
+        }
+        changed
+    }
+
     /// Looks at files that say who is around; all of it, if anything changed.
     pub fn look(&mut self) -> Option<Surroundings> {
         let mut changed = false;
@@ -98,15 +104,6 @@ impl Watcher {
             self.sessions = sessions;
             changed = true;
         }
-        for (path, known) in &mut self.files {
-            let stamp = changed_at(path);
-            if stamp == *known && self.seen.files.contains_key(path) {
-                continue;
-            }
-            *known = stamp;
-            self.seen.files.insert(path.clone(), ignore_file(path));
-            changed = true;
-        }
         changed.then(|| self.put_together())
     }
 
@@ -117,7 +114,10 @@ impl Watcher {
     }
 }
 
-fn changed_at(path: &Path) -> Option<(SystemTime, u64)> {
+/// Time of the last change and size; none for a file that is not there.
+type Stamp = Option<(SystemTime, u64)>;
+
+fn changed_at(path: &Path) -> Stamp {
     let data = fs::metadata(path).ok()?;
     Some((data.modified().ok()?, data.len()))
 }
@@ -133,20 +133,10 @@ fn name_servers(text: &str) -> Vec<IpAddr> {
     text.lines().filter_map(words).collect()
 }
 
-/// One entry a word; `#` and `;` begin a comment.
-fn ignore_file(path: &Path) -> Vec<IgnoreEntry> {
-    let fits = fs::metadata(path).is_ok_and(|data| data.len() <= IGNORE_FILE_BYTES_MAX);
-    let text = match fits {
-        true => fs::read(path).unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let text = String::from_utf8_lossy(&text);
-    let lines = text.lines().map(|line| line.split(['#', ';']).next().unwrap_or_default());
-    lines
-        .flat_map(|line| line.split([' ', '\t', ',']))
-        .filter(|word| !word.is_empty() && !word.starts_with("file:"))
-        .filter_map(|word| IgnoreEntry::parse(word).ok())
-        .collect()
+fn ignore_file(path: &Path) -> Option<String> {
+    let size = fs::metadata(path).ok()?.len();
+    let bytes = (size <= IGNORE_FILE_BYTES_MAX).then(|| fs::read(path).ok()).flatten()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]
@@ -158,13 +148,5 @@ mod tests {
         let text = "# none\nsearch example\nnameserver 192.0.2.53\n nameserver  fe80::1%eth0\n";
         let found: Vec<String> = name_servers(text).iter().map(ToString::to_string).collect();
         assert_eq!(found, ["192.0.2.53", "fe80::1"]);
-    }
-
-    #[test]
-    fn a_file_of_ignoreip_may_have_comments() {
-        let path = std::env::temp_dir().join(format!("sentryban-ignore-{}", std::process::id()));
-        fs::write(&path, "192.0.2.1 192.0.2.0/28 # office\n; none\ngate.example\n").unwrap();
-        assert_eq!(ignore_file(&path).len(), 3);
-        fs::remove_file(&path).unwrap();
     }
 }

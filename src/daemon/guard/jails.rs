@@ -18,11 +18,10 @@ use crate::{
         runner::{Job, Runner, Verb},
         start,
     },
-    jail::{IgnoreEntry, Restored},
+    jail::Restored,
     source::Position,
     store,
     ticket::{JailName, Ticket},
-    time,
 };
 
 /// Bans are handed to the engine in such batches at start.
@@ -147,7 +146,6 @@ impl Guard {
             self.say(Level::INFO, "filter", &line);
         }
         self.say(Level::INFO, "actions", &format!("  banTime: {}", rules.bantime.secs()));
-        self.watch_files(&rules.ignoreip);
         let findtime_s = rules.findtime_s;
         if ask!(self.add_jail(&name, rules)).is_err() {
             return false;
@@ -155,16 +153,6 @@ impl Guard {
         self.entries.push(store::Entry::JailStart { jail: Arc::clone(&name), findtime_s });
         self.order(name, Job::of(Verb::Start));
         true
-    }
-
-    fn watch_files(&mut self, entries: &[IgnoreEntry]) {
-        for entry in entries {
-            if let IgnoreEntry::File(path) = entry {
-                self.watcher.want_file(path);
-            }
-        }
-        self.looked_around = time::Timestamp::default();
-        self.look_around();
     }
 
     /// A fail2ban that answers in its own house would run the same commands as we.
@@ -223,7 +211,8 @@ impl Guard {
         if self.positions.is_empty() {
             let positions = &mut self.positions;
             let read = self.store.for_each_position(|key, value| {
-                if let Some(position) = Position::from_row(value) {
+                let row = String::from_utf8_lossy(value);
+                if let Some(position) = Position::from_row(&row) {
                     positions.insert(key.into(), position);
                 }
             });
@@ -330,7 +319,6 @@ impl Guard {
             }
         }
         let rules = spec.rules(self.main.is_guest);
-        self.watch_files(&rules.ignoreip);
         let findtime_s = rules.findtime_s;
         self.entries.push(store::Entry::JailStart { jail: Arc::clone(&name), findtime_s });
         let _ = ask!(self.set_rules(&name, rules));

@@ -340,8 +340,7 @@ impl Guard {
         };
         match mark {
             Mark::Ignore => {
-                let around = self.watcher.name(&name, addresses);
-                ask!(self.handle(Input::Surroundings(Box::new(around))));
+                ask!(self.handle(Input::Name { name: name.into(), addresses }));
             }
             Mark::Failure(jail, failure) => {
                 let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -381,6 +380,13 @@ impl Guard {
         self.looked_around = self.now;
         if let Some(around) = self.watcher.look() {
             ask!(self.handle(Input::Surroundings(Box::new(around))));
+        }
+        for (path, text) in self.watcher.files() {
+            if text.is_none() {
+                let text = format!("ignoreip: {} cannot be read", path.display());
+                self.say(Level::WARNING, "filter", &text);
+            }
+            ask!(self.handle(Input::File { path, text }));
         }
     }
 

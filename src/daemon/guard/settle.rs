@@ -47,7 +47,7 @@ impl Guard {
             self.tell_of_store();
         }
         let effects = std::mem::take(&mut self.effects);
-        let Effects { acts, asks, lookups, notes, .. } = effects;
+        let Effects { acts, asks, lookups, files, notes, .. } = effects;
         for note in notes {
             self.say(level(note.level), note.logger.name(), &note.text);
         }
@@ -61,6 +61,10 @@ impl Guard {
         for name in lookups {
             self.watcher.want(&name);
             self.resolver.ask(Question::Addresses(name.to_string()), Mark::Ignore);
+        }
+        for path in files {
+            self.watcher.want_file(&path);
+            self.looked_around = crate::time::Timestamp::default();
         }
         for (reply_to, reply) in self.replies.drain(..) {
             reply_to.send(reply);
@@ -251,7 +255,7 @@ fn written(entry: jail::Entry) -> Entry {
 
 /// How far a source is read, in the store's words.
 pub(super) fn position(source: &Arc<str>, position: &Position) -> Entry {
-    Entry::Position { key: Arc::clone(source), value: position.to_row().into() }
+    Entry::Position { key: Arc::clone(source), value: position.to_row().into_bytes().into() }
 }
 
 /// An outcome of a runner's, in the engine's words; none for what the engine did not ask for.

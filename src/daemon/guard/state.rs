@@ -95,7 +95,7 @@ impl State for Guard {
             return (verdict, earlier.saturating_sub(1));
         }
         if let Some(rule) = why.ignored {
-            return (Verdict::Ignored { rule, detail: String::new() }, earlier);
+            return (Verdict::Ignored { rule: rule.to_owned(), detail: String::new() }, earlier);
         }
         if why.failures == 0 {
             return (Verdict::Unseen, earlier);
