@@ -21,7 +21,7 @@ SECONDS = 600
 TARGET =
 BENCH_FLAGS =
 
-PROGRAMS = sentryban-regex sentryban-server
+PROGRAMS = sentryban-client sentryban-regex sentryban-server
 SAMPLE_LOG = tests/data/portsentry-messages.log
 SAMPLE_FILTER = filters/portsentry.conf
 

@@ -153,7 +153,7 @@ fn verbosity(given: &Given) -> i16 {
 }
 
 /// A fail2ban that runs on the same tree would ban everybody a second time.
-fn rival(tree: &Tree) -> Vec<Finding> {
+pub(super) fn rival(tree: &Tree) -> Vec<Finding> {
     let (main, _) = config::read_main(tree);
     let Some(socket) = main.fail2ban_socket else { return Vec::new() };
     match std::os::unix::net::UnixStream::connect(&socket.value) {
@@ -167,7 +167,7 @@ fn rival(tree: &Tree) -> Vec<Finding> {
 }
 
 /// The tree to read; a directory that was asked for must exist.
-fn tree(asked: Option<PathBuf>) -> Result<Tree, Fault> {
+pub(super) fn tree(asked: Option<PathBuf>) -> Result<Tree, Fault> {
     let is_asked = asked.is_some();
     let dir = asked.unwrap_or_else(|| PathBuf::from(CONFIG));
     match (dir.is_dir(), is_asked) {
