@@ -14,7 +14,7 @@ use crate::{
         inbox::Event,
         keeper::{self, Keeper, Lines},
         log::{Level as LogLevel, Target},
-        reader::{Notice, What},
+        reader::{Notice, Origin, What},
         runner::{Job, Runner, Verb},
         start,
     },
@@ -230,10 +230,14 @@ impl Guard {
                 return;
             }
         };
-        let backend = super::state::backend_name(spec);
-        self.say(Level::INFO, "jail", &format!("Jail '{name}' uses {backend}"));
         if let Lines::Follow(follow) = lines {
-            let journal = matches!(follow.origin, crate::daemon::reader::Origin::Journal { .. });
+            let uses = match follow.origin {
+                Origin::Journal { .. } => "systemd",
+                Origin::Files { polling: true, .. } => "polling",
+                Origin::Files { polling: false, .. } => "notify",
+            };
+            self.say(Level::INFO, "jail", &format!("Jail '{name}' uses {uses}"));
+            let journal = matches!(follow.origin, Origin::Journal { .. });
             if let Some(keeper) = self.jails.get_mut(&name) {
                 keeper.journal = journal;
             }

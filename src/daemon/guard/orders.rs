@@ -31,8 +31,8 @@ impl Guard {
         let reply = match answer::answer(self, &request) {
             Step::Reply(reply) => reply,
             Step::Order(order) => {
-                let who = format!("uid {}", peer.uid);
-                self.say(Level::DEBUG, "transmitter", &format!("order of {who}: {order:?}"));
+                let text = format!("order of uid {}: {}", peer.uid, told(&order));
+                self.say(Level::DEBUG, "transmitter", &text);
                 let outcome = self.carry_out(order);
                 answer::finish(self, &request, outcome)
             }
@@ -271,6 +271,15 @@ impl Guard {
             None => report.bans.push(JailCount { jail: named, count: 1 }),
         }
         Ok(())
+    }
+}
+
+/// An order for the log: a jail's whole spec is more than anybody reads.
+fn told(order: &Order) -> String {
+    match order {
+        Order::Change(spec) => format!("Change({:?})", spec.name),
+        Order::AddJail(spec) => format!("AddJail({:?})", spec.name),
+        other => format!("{other:?}"),
     }
 }
 

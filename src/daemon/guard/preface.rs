@@ -44,9 +44,11 @@ impl Guard {
             let Some(rules) = self.engine.rules(&name) else { continue };
             let first = span(rules.bantime);
             let text = match (rules.increment.enabled, rules.longest()) {
-                (true, Some(longest)) => format!("{first} at first, growing to {}", span(longest)),
+                (true, Some(longest)) if longest != rules.bantime => {
+                    format!("{first} at first, growing to {}", span(longest))
+                }
                 (true, None) => format!("{first} at first, growing"),
-                (false, _) => first,
+                _ => first,
             };
             let retries = rules.maxretry;
             let text = format!("Jail '{name}' bans after {retries} failure(s), for {text}");

@@ -1,10 +1,7 @@
 //! What the daemon knows, for whoever asks on the control socket.
 
-use std::sync::Arc;
-
 use super::Guard;
 use crate::{
-    config::{JailSpec, jail_spec::Backend},
     control::{BanRow, Pending, Verdict},
     daemon::answer::{JailView, ServerView, State},
     engine::{BanState, BanView},
@@ -149,16 +146,4 @@ fn row(ban: &BanView) -> BanRow {
         bantime: ban.until.map_or(-1, |until| until.secs() - ban.from.secs()),
         count: ban.count,
     }
-}
-
-/// A jail as `-d` would name its backend.
-pub(super) fn backend_name(spec: &JailSpec) -> Arc<str> {
-    match &spec.backend.value {
-        Backend::Auto => "auto",
-        Backend::Notify => "pyinotify",
-        Backend::Polling => "polling",
-        Backend::Systemd(_) => "systemd",
-        Backend::Sensor => "sensor",
-    }
-    .into()
 }

@@ -85,36 +85,104 @@ pub struct Outcome {
 /// Where outcomes go: called on the runner's thread, must not wait long.
 pub type Outlet = Box<dyn Fn(Outcome) + Send>;
 
-/// The handle to a jail's runner thread; it ends when this is dropped and the queue is empty.
+/// INTERIM
 #[derive(Debug)]
 pub struct Runner {
-    jail: JailName,
+    wants: Vec<crate::action::Want>,
+    jobs: std::sync::mpsc::Sender<Job>,
+    thread: std::thread::JoinHandle<()>,
 }
 
 impl Runner {
-    /// Starts the thread of a jail.
+    /// x
     ///
     /// # Errors
-    ///
-    /// When the system gives no thread.
+    /// x
     pub fn spawn(
         jail: JailName,
-        _actions: Vec<Box<dyn Banaction>>,
-        _executor: Box<dyn Executor>,
-        _outlet: Outlet,
+        actions: Vec<Box<dyn Banaction>>,
+        mut executor: Box<dyn Executor>,
+        outlet: Outlet,
     ) -> std::io::Result<Runner> {
-        Ok(Runner { jail })
+        let (jobs, inbox) = std::sync::mpsc::channel::<Job>();
+        let wants = Vec::new();
+        let thread = std::thread::spawn(move || {
+            let mut started: Vec<Vec<crate::action::Scope>> = vec![Vec::new(); actions.len()];
+            while let Ok(job) = inbox.recv() {
+                for (number, action) in actions.iter().enumerate() {
+                    let mut call = job.call.clone();
+                    call.now = crate::time::now();
+                    let mut plans = Vec::new();
+                    match job.verb {
+                        Verb::Ban | Verb::Reban | Verb::Prolong => {
+                            for ban in &job.bans {
+                                let scope = action.scope_of(ban);
+                                if let Some(list) = started.get_mut(number)
+                                    && !list.contains(&scope)
+                                {
+                                    plans.push(action.start(scope, list));
+                                    list.push(scope);
+                                }
+                            }
+                            plans.push(action.ban(&job.bans, &call));
+                        }
+                        Verb::Unban => plans.push(action.unban(&job.bans, &call)),
+                        Verb::Start => {
+                            for scope in action.at_start() {
+                                if let Some(list) = started.get_mut(number) {
+                                    plans.push(action.start(scope, list));
+                                    list.push(scope);
+                                }
+                            }
+                        }
+                        Verb::Stop | Verb::Flush => {
+                            if let Some(list) = started.get_mut(number) {
+                                for scope in list.clone() {
+                                    plans.push(action.stop(scope, list));
+                                }
+                                list.clear();
+                            }
+                        }
+                        _ => {}
+                    }
+                    let mut error = None;
+                    for step in plans.iter().flat_map(|plan| &plan.steps) {
+                        if let Err(failed) = executor.run(step) {
+                            error = Some(failed.text);
+                            break;
+                        }
+                    }
+                    let ids: Vec<Id> = job.bans.iter().map(|ban| ban.id.clone()).collect();
+                    let (done, failed) = match &error {
+                        None => (ids, Vec::new()),
+                        Some(text) => {
+                            (Vec::new(), ids.into_iter().map(|id| (id, text.clone())).collect())
+                        }
+                    };
+                    outlet(Outcome {
+                        jail: Arc::clone(&jail),
+                        action: action.name().into(),
+                        verb: job.verb,
+                        done,
+                        failed,
+                        lost: false,
+                        error: error.filter(|_| job.bans.is_empty()),
+                        notes: Vec::new(),
+                    });
+                }
+            }
+        });
+        Ok(Runner { wants, jobs, thread })
     }
 
-    /// Puts an order into the queue; false if it is full and the order was not taken: come again
-    /// with it when outcomes arrive.
-    pub fn order(&self, _job: Job) -> bool {
-        !self.jail.is_empty()
+    /// x
+    pub fn order(&self, job: Job) -> bool {
+        self.jobs.send(job).is_ok()
     }
 
     /// What the actions want to know of a ban.
     pub fn wants(&self) -> &[crate::action::Want] {
-        &[]
+        &self.wants
     }
 
     /// Other actions from now on.
@@ -122,9 +190,12 @@ impl Runner {
 
     /// True if the thread has ended.
     pub fn is_done(&self) -> bool {
-        true
+        self.thread.is_finished()
     }
 
-    /// Asks for nothing more, waits until the queue is done or `deadline` is over.
-    pub fn finish(self, _deadline: Timestamp) {}
+    /// x
+    pub fn finish(self, _deadline: Timestamp) {
+        drop(self.jobs);
+        let _ = self.thread.join();
+    }
 }
