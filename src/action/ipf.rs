@@ -94,7 +94,7 @@ impl Banaction for Ipf {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         // Nothing to make; that the tool answers at all is worth knowing before the first ban.
         Plan::one(Work::Command(Command::words("ipf -V")))
     }
@@ -111,11 +111,11 @@ impl Banaction for Ipf {
         self.plan("ipf -r -f -", bans, &["No such process", "rule not found"])
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 
