@@ -68,8 +68,11 @@ pub(super) struct Slot {
     pub(super) failures: u32,
     /// The deciding actions that have not said yet that they hold it, as bits of their places.
     pub(super) waits: u32,
+    /// The actions that have not yet answered the unban before this ban: what they say of a ban
+    /// until then is about the one before.
+    pub(super) behind: u32,
     /// How often they failed in a row.
-    pub(super) tries: u32,
+    pub(super) tries: u16,
     /// The next try has its time.
     pub(super) scheduled: bool,
     pub(super) ordered: bool,
@@ -89,6 +92,7 @@ impl Slot {
             count: ban.count,
             failures: ban.failures,
             waits,
+            behind: 0,
             tries: 0,
             scheduled: false,
             ordered,
@@ -129,7 +133,7 @@ impl Slot {
         match (self.waits, self.tries) {
             (0, _) => BanState::Held,
             (_, 0) => BanState::Pending,
-            (_, tries) => BanState::Failing(tries),
+            (_, tries) => BanState::Failing(u32::from(tries)),
         }
     }
 

@@ -148,7 +148,9 @@ impl Counter {
         let weight = weight.max(1);
         let number = self.find(id);
         let mut moments: Vec<Moment> = Vec::new();
-        if let Some(slot) = number.and_then(|number| self.slots.get(number)) {
+        // Who was idle for too long starts anew, swept already or not.
+        let slot = number.and_then(|number| self.slots.get(number));
+        if let Some(slot) = slot.filter(|slot| !self.is_idle(slot, now)) {
             // After a step of the clock backwards, what lies ahead happened just now.
             moments.extend(
                 slot.times.iter().map(|moment| Moment { at: moment.at.min(now), ..moment }),
@@ -269,6 +271,10 @@ impl Counter {
             }
             near
         });
+    }
+
+    fn is_idle(&self, slot: &Slot, now: u32) -> bool {
+        u64::from(slot.times.newest()) + u64::from(self.findtime_s) < u64::from(now)
     }
 
     fn hash(&self, id: &Id) -> u64 {
@@ -479,9 +485,8 @@ mod tests {
     #[test]
     fn a_great_maxretry_is_counted_in_few_entries() {
         let mut counter = Counter::new(1000, 600);
-        let mut last = None;
         for second in 0..5000 {
-            last = counter.add(&id(1), at(second), 1, None, at(second));
+            let last = counter.add(&id(1), at(second), 1, None, at(second));
             assert_eq!(last, None, "one a second never makes 1000 within 600 s");
         }
         let Some(slot) = counter.slots.get(0) else { panic!() };

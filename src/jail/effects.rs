@@ -48,6 +48,13 @@ pub enum Entry {
         /// Somebody ordered it: neither a change of `bantime` nor of `ignoreip` touches it.
         ordered: bool,
     },
+    /// The failures of an id up to now no longer count, though they led to no (new) ban.
+    Spent {
+        /// Whose jail.
+        jail: JailName,
+        /// Whose.
+        id: Id,
+    },
     /// A running ban has another end (its `from` and `time` are the new ones).
     Prolong {
         /// Whose jail.
@@ -72,7 +79,7 @@ pub enum Entry {
         /// Whose.
         id: Id,
     },
-    /// All bans of a jail are over by order, its past ones forgotten.
+    /// All bans of a jail are over by order, its past ones and its failures forgotten.
     UnbanAll {
         /// Whose jail.
         jail: JailName,

@@ -147,9 +147,14 @@ impl Jail {
         match self.bans.find_around(&ticket.id) {
             Some(number) => self.already(number, ticket, scene),
             None => {
-                self.decide(&ticket.id, &Cause { ticket, failures, ordered: None }, scene);
+                let cause = Cause { ticket, failures, ordered: None };
+                if self.decide(&ticket.id, &cause, scene) {
+                    return;
+                }
             }
         }
+        let (jail, id) = (self.name.clone(), ticket.id.clone());
+        scene.effects.store.push(Entry::Spent { jail, id });
     }
 
     /// How much more than others a failure of somebody weighs who was banned before.
@@ -208,10 +213,10 @@ impl Jail {
 
     /// A ban begins: it is stored, and handed to the actions.
     fn enter(&mut self, ban: Ban, ordered: bool, grown: bool, scene: &mut Scene<'_>) {
-        self.forget_lift(&ban.id, scene);
+        let behind = self.forget_lift(&ban.id, scene);
         let waits = self.deciders;
         let mut slot = Slot::new(&ban, ordered, waits);
-        slot.grown = grown;
+        (slot.grown, slot.behind) = (grown, behind);
         let number = self.bans.insert(slot);
         self.banned_total += 1;
         let jail = self.name.clone();

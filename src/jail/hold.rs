@@ -132,6 +132,9 @@ impl Jail {
     fn held(&mut self, id: &Id, bit: u32, scene: &mut Scene<'_>) {
         let Some(number) = self.bans.find(id) else { return };
         let Some(slot) = self.bans.get_mut(number) else { return };
+        if slot.behind & bit != 0 {
+            return;
+        }
         slot.waits &= !bit;
         if slot.waits == 0 {
             slot.tries = 0;
@@ -163,11 +166,14 @@ impl Jail {
         for (id, _) in outcome.failed.iter().filter(|_| bit != 0) {
             let Some(number) = self.bans.find(id) else { continue };
             let Some(slot) = self.bans.get_mut(number) else { continue };
+            if slot.behind & bit != 0 {
+                continue;
+            }
             slot.waits |= bit;
             slot.tries = slot.tries.saturating_add(1);
             if !slot.scheduled {
                 slot.scheduled = true;
-                self.retries.insert((scene.now.plus_secs(backoff(slot.tries)), number));
+                self.retries.insert((scene.now.plus_secs(backoff(slot.tries.into())), number));
             }
         }
         // While it goes on failing this is said after 1, 2, 4, 8 … tries.
@@ -314,7 +320,7 @@ impl Jail {
         };
         let mut free = Vec::new();
         for (number, slot) in self.bans.iter_mut() {
-            slot.waits = moved(slot.waits);
+            (slot.waits, slot.behind) = (moved(slot.waits), moved(slot.behind));
             if slot.waits == 0 && !slot.told {
                 free.push(number);
             }

@@ -32,7 +32,10 @@ pub(super) struct Lifts {
 #[derive(Clone, Debug)]
 struct Lift {
     slot: Slot,
+    /// The actions that have not let it in yet.
     waits: u32,
+    /// Those of them that have been asked and have not answered.
+    asked: u32,
     tries: u32,
 }
 
@@ -40,6 +43,7 @@ struct Lift {
 #[derive(Clone, Debug)]
 struct Flush {
     waits: u32,
+    asked: u32,
     tries: u32,
     at: Option<Timestamp>,
     /// Whom the log has called banned; the first of them, and how many more.
@@ -67,10 +71,10 @@ impl Lifts {
 
     pub(super) fn change_actions(&mut self, moved: &dyn Fn(u32) -> u32) {
         for lift in self.by_id.values_mut() {
-            lift.waits = moved(lift.waits);
+            (lift.waits, lift.asked) = (moved(lift.waits), moved(lift.asked));
         }
         if let Some(flush) = &mut self.flush {
-            flush.waits = moved(flush.waits);
+            (flush.waits, flush.asked) = (moved(flush.waits), moved(flush.asked));
         }
     }
 }
@@ -98,14 +102,17 @@ impl Jail {
             return self.tell_unban(&slot, scene);
         }
         scene.effects.act(&self.name, None, VerbKind::Unban, slot.ban(Default::default()));
-        self.lifts.by_id.insert(id, Lift { slot, waits: self.deciders, tries: 0 });
+        let waits = self.deciders;
+        self.lifts.by_id.insert(id, Lift { slot, waits, asked: waits, tries: 0 });
     }
 
-    /// An id is banned anew: what has not let it in yet need not do so.
-    pub(super) fn forget_lift(&mut self, id: &Id, scene: &mut Scene<'_>) {
-        if let Some(lift) = self.lifts.by_id.remove(id) {
-            self.tell_unban(&lift.slot, scene);
-        }
+    /// An id is banned anew: what has not let it in yet need not do so. The actions that have still
+    /// to answer what they were asked before.
+    pub(super) fn forget_lift(&mut self, id: &Id, scene: &mut Scene<'_>) -> u32 {
+        let flush = self.lifts.flush.as_ref().map_or(0, |flush| flush.asked);
+        let Some(lift) = self.lifts.by_id.remove(id) else { return flush };
+        self.tell_unban(&lift.slot, scene);
+        lift.asked | flush
     }
 
     /// All bans are taken from the store and from the actions; how many that were.
@@ -128,7 +135,8 @@ impl Jail {
             let text = format!("Flush ticket(s) with {}", rule.name);
             self.note(scene, Level::Notice, Logger::Actions, &text);
         }
-        let flush = Flush { waits: self.deciders, tries: 0, at: None, told, more };
+        let waits = self.deciders;
+        let flush = Flush { waits, asked: waits, tries: 0, at: None, told, more };
         if !self.rules.actions.is_empty() {
             let jail = self.name.clone();
             scene.effects.acts.push(Act { jail, action: None, verb: Verb::Flush });
@@ -170,6 +178,15 @@ impl Jail {
     }
 
     pub(super) fn unban_outcome(&mut self, outcome: &Outcome, bit: u32, scene: &mut Scene<'_>) {
+        for id in outcome.done.iter().chain(outcome.failed.iter().map(|(id, _)| id)) {
+            if let Some(lift) = self.lifts.by_id.get_mut(id) {
+                lift.asked &= !bit;
+            } else if let Some(number) = self.bans.find(id)
+                && let Some(slot) = self.bans.get_mut(number)
+            {
+                slot.behind &= !bit;
+            }
+        }
         for id in &outcome.done {
             let Some(lift) = self.lifts.by_id.get_mut(id) else { continue };
             lift.waits &= !bit;
@@ -209,7 +226,11 @@ impl Jail {
     /// An action has let everybody in, or not (then `failed` holds one reason at least).
     pub(super) fn flush_outcome(&mut self, outcome: &Outcome, bit: u32, scene: &mut Scene<'_>) {
         self.tell_errors(outcome, &|_| true, scene);
+        for (_, slot) in self.bans.iter_mut() {
+            slot.behind &= !bit;
+        }
         let Some(flush) = self.lifts.flush.as_mut().filter(|_| bit != 0) else { return };
+        flush.asked &= !bit;
         if !outcome.failed.is_empty() {
             flush.tries += 1;
             if flush.tries < UNBAN_TRIES_MAX {
@@ -239,13 +260,15 @@ impl Jail {
         if let Some(flush) = &mut self.lifts.flush
             && flush.at.is_some_and(|at| at <= scene.now)
         {
-            (reflush, flush.at) = (flush.waits, None);
+            (reflush, flush.at, flush.asked) = (flush.waits, None, flush.waits);
         }
         let actions: Vec<_> = self.rules.actions.iter().map(|rule| rule.name.clone()).collect();
         for (place, action) in actions.iter().take(DECIDERS_MAX).enumerate() {
             let bit = 1_u32 << place;
             for id in &due {
-                if let Some(lift) = self.lifts.by_id.get(id).filter(|lift| lift.waits & bit != 0) {
+                let lift = self.lifts.by_id.get_mut(id).filter(|lift| lift.waits & bit != 0);
+                if let Some(lift) = lift {
+                    lift.asked |= bit;
                     let ban = lift.slot.ban(Default::default());
                     scene.effects.act(&self.name, Some(action), VerbKind::Unban, ban);
                 }

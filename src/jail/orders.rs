@@ -100,8 +100,8 @@ impl Jail {
                 }));
             }
             let counted = self.ignore.counted_as(&self.rules, scene.around, id);
-            self.counter.remove(id);
-            self.counter.remove(&counted);
+            self.spend(id, scene);
+            self.spend(&counted, scene);
             if numbers.is_empty() {
                 unbanned.missed.push(id.clone());
                 let (jail, id) = (self.name.clone(), id.clone());
@@ -109,13 +109,20 @@ impl Jail {
             }
             for number in numbers {
                 if let Some(slot) = self.bans.remove(number) {
-                    self.counter.remove(&slot.id);
+                    self.spend(&slot.id, scene);
                     self.lift(slot, UnbanCause::Ordered, scene);
                     unbanned.lifted += 1;
                 }
             }
         }
         unbanned
+    }
+
+    fn spend(&mut self, id: &Id, scene: &mut Scene<'_>) {
+        if self.counter.remove(id) {
+            let (jail, id) = (self.name.clone(), id.clone());
+            scene.effects.store.push(Entry::Spent { jail, id });
+        }
     }
 
     /// `unban --all`: everybody; how many that were. Past bans and failures are forgotten.
