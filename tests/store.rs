@@ -230,14 +230,10 @@ fn a_jail_that_is_gone_leaves_history_only() {
 #[test]
 fn a_past_ban_of_another_program_is_taken_once() {
     let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
-    let past = |forgiven| Entry::PastBan {
-        jail: "sshd".into(),
-        ban: ban_of("192.0.2.1", 100, 600, 2),
-        end: at(700),
-        forgiven,
-    };
-    store.commit(&[past(false), past(false)], at(9000)).unwrap();
-    store.commit(&[past(false)], at(9001)).unwrap();
+    let ban = ban_of("192.0.2.1", 100, 600, 2);
+    let past = Entry::PastBan { jail: "sshd".into(), ban, end: at(700) };
+    store.commit(&[past.clone(), past.clone()], at(9000)).unwrap();
+    store.commit(&[past], at(9001)).unwrap();
     let id = Id::parse("192.0.2.1");
     assert_eq!(store.history(None, &id, 9).unwrap().len(), 1);
     assert_eq!(store.past(None, &id).unwrap().unwrap().count, 2);

@@ -120,12 +120,9 @@ fn damage_that_shows_while_reading_is_mended_at_the_next_commit() {
     bytes[4096..].fill(0xa5);
     fs::write(&path, &bytes).unwrap();
     let other = Connection::open(&path).unwrap();
-    let _ = other.execute_batch("CREATE TABLE x(y)"); // makes the cache invalid, if it can
+    other.execute_batch("PRAGMA user_version = 5").unwrap(); // now the cache is outdated
     drop(other);
     let read = store.for_each_ban(|_, _, _| ());
-    if read.is_ok() {
-        return; // all of it still came from memory
-    }
     assert!(matches!(read, Err(StoreError::Corrupt(_))), "{read:?}");
     store.housekeep(at(1001)).unwrap();
     assert!(aside(&store.take_notices()).exists());

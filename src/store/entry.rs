@@ -81,8 +81,6 @@ pub enum Entry {
         ban: Ban,
         /// When it ended.
         end: Timestamp,
-        /// It was lifted by order: no later ban grows on it.
-        forgiven: bool,
     },
     /// How far a source has been read. The store does not look into it.
     Position {

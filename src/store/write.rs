@@ -110,9 +110,7 @@ impl Writer<'_> {
                 db.prepare_cached("UPDATE history SET forgiven = 1 WHERE jail = ?1")?
                     .execute([jail])?;
             }
-            Entry::PastBan { jail, ban, end, forgiven } => {
-                self.past_ban(jail, ban, *end, *forgiven)?;
-            }
+            Entry::PastBan { jail, ban, end } => self.past_ban(jail, ban, *end)?,
             Entry::Position { key, value } => {
                 db.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3)")?
                     .execute((&**key, &**value, now.micros()))?;
@@ -257,13 +255,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn past_ban(
-        &mut self,
-        jail: &JailName,
-        ban: &Ban,
-        end: Timestamp,
-        forgiven: bool,
-    ) -> rusqlite::Result<()> {
+    fn past_ban(&mut self, jail: &JailName, ban: &Ban, end: Timestamp) -> rusqlite::Result<()> {
         let (id, jail) = (text(&ban.id), self.jails.number(self.db, jail)?);
         let there = self
             .db
@@ -277,7 +269,7 @@ impl Writer<'_> {
         }
         let num = self.insert_evidence(write_evidence(&ban.evidence, self.matches_max))?;
         self.db
-            .prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+            .prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)")?
             .execute(params![
                 num,
                 id,
@@ -287,8 +279,7 @@ impl Writer<'_> {
                 ban.count,
                 ban.failures,
                 end.micros(),
-                if forgiven { UnbanWhy::Ordered } else { UnbanWhy::Lapsed }.code(),
-                forgiven
+                UnbanWhy::Lapsed.code()
             ])?;
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! fail2ban's database, versions 1 to 4 of its tables: `bans` is its history, `bips` (since 4) holds
-//! the last ban of each id in each jail, unless that one was lifted by hand.
+//! the last ban of each id in each jail. What was lifted by hand is in neither.
 
 use std::collections::HashSet;
 
@@ -39,41 +39,33 @@ pub(super) fn bans(
         Reading { imported: Imported::new(Kind::Fail2ban(version)), now, bytes: LINES_BYTES_MAX };
     let has = |table: &str| tables.iter().any(|name| name == table);
     let mut last: HashSet<Key> = HashSet::new();
-    let mut remembered: HashSet<(String, String)> = HashSet::new();
     if has("bips") {
         reader.table(db, "bips", |key| {
-            remembered.insert((key.0.clone(), key.1.clone()));
             last.insert(key);
-            Some(Meaning { current: true, forgiven: false })
+            Some(true)
         })?;
+        if has("bans") {
+            reader.table(db, "bans", |key| (!last.contains(&key)).then_some(false))?;
+        }
     } else if has("bans") {
         // Before version 4 the newest row of an id in a jail is its last ban.
-        let newest: HashSet<Key> = db
-            .prepare(
-                "SELECT ip, jail, max(timeofban) FROM bans WHERE ip IS NOT NULL GROUP BY 1, 2",
-            )?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
-            .collect::<rusqlite::Result<_>>()?;
-        reader.table(db, "bans", |key| {
-            Some(Meaning { current: newest.contains(&key), forgiven: false })
-        })?;
-    }
-    if has("bips") && has("bans") {
-        reader.table(db, "bans", |key| {
-            let is_remembered = remembered.contains(&(key.0.clone(), key.1.clone()));
-            (!last.contains(&key)).then_some(Meaning { current: false, forgiven: !is_remembered })
-        })?;
+        let mut statement =
+            db.prepare("SELECT ip, jail, max(timeofban) FROM bans GROUP BY ip, jail")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            last.extend(
+                text(row, 0)
+                    .zip(text(row, 1))
+                    .zip(integer(row, 2))
+                    .map(|((ip, jail), from)| (ip, jail, from)),
+            );
+        }
+        reader.table(db, "bans", |key| Some(last.contains(&key)))?;
     }
     moment.finish()?;
     let mut imported = reader.imported;
     imported.bans.sort_by_key(|ban| ban.from);
     Ok(imported)
-}
-
-/// What a row of a table means.
-struct Meaning {
-    current: bool,
-    forgiven: bool,
 }
 
 struct Reading {
@@ -83,11 +75,13 @@ struct Reading {
 }
 
 impl Reading {
+    /// Reads a table; `is_last` tells of a row whether it is the last ban of its id in its jail, or
+    /// that the row is known already (`None`).
     fn table(
         &mut self,
         db: &Connection,
         table: &str,
-        mut meaning: impl FnMut(Key) -> Option<Meaning>,
+        mut is_last: impl FnMut(Key) -> Option<bool>,
     ) -> rusqlite::Result<()> {
         let columns: HashSet<String> = db
             .prepare(&format!("SELECT name FROM pragma_table_info('{table}')"))?
@@ -115,10 +109,7 @@ impl Reading {
                 continue;
             };
             let length = integer(row, 3).unwrap_or(UNKNOWN);
-            let Some(Meaning { current, forgiven }) = meaning((ip.clone(), jail.clone(), from))
-            else {
-                continue;
-            };
+            let Some(current) = is_last((ip.clone(), jail.clone(), from)) else { continue };
             if self.imported.bans.len() >= BANS_MAX {
                 self.imported.unread(number, format!("{table}: more than {BANS_MAX} bans"));
                 continue;
@@ -142,7 +133,6 @@ impl Reading {
                 failures,
                 evidence,
                 current: current && !over,
-                forgiven,
             });
         }
         Ok(())

@@ -39,8 +39,6 @@ pub struct ImportedBan {
     /// It stands at the time of the import, as far as the file tells; otherwise it is history. With
     /// no `time` of its own it stands as long as the jail's `bantime` says.
     pub current: bool,
-    /// It was lifted by hand: no later ban grows on it.
-    pub forgiven: bool,
 }
 
 /// What kind of file it was.

@@ -155,7 +155,6 @@ fn ban(address: IpAddr, from: Option<Timestamp>) -> ImportedBan {
         failures: 1,
         evidence: Evidence::default(),
         current: true,
-        forgiven: false,
     }
 }
 
