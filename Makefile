@@ -7,13 +7,16 @@
 #   make bench     measure beside the peers that are installed; five minutes or so
 #   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
 #   make man       render the man pages anew
-#   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc
+#   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc INIT=systemd|openrc|rcd|none
 
 CARGO = cargo
 CARGO_FLAGS =
 PREFIX = /usr/local
 SYSCONFDIR != case $$(uname -s) in Linux) echo /etc ;; *) echo $(PREFIX)/etc ;; esac
+INIT != if [ "$$(uname -s)" = FreeBSD ]; then echo rcd; elif [ -x /sbin/openrc-run ]; then echo openrc; \
+    elif [ -d /lib/systemd/system ] || [ -d /usr/lib/systemd/system ]; then echo systemd; else echo none; fi
 DESTDIR =
+BUILD = target/release
 SECONDS = 600
 TARGET =
 BENCH_FLAGS =
@@ -53,12 +56,14 @@ man:
 	SENTRYBAN_BLESS=1 $(CARGO) test $(CARGO_FLAGS) --test man
 
 # A file of /etc that somebody changed stays; ours is laid beside it as NAME.new.
-# It builds nothing, since who installs is often root, who has no cargo.
-install:
-	@[ -x target/release/sentryban-regex ] || { echo "nothing is built yet: make release" >&2; exit 1; }
+# It builds nothing, since who installs is often root, who has no cargo; it starts nothing either.
+install: install-files install-$(INIT)
+
+install-files:
+	@[ -x $(BUILD)/sentryban-regex ] || { echo "nothing is built yet: make release" >&2; exit 1; }
 	mkdir -p $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(SYSCONFDIR)/sentryban/filter.d
 	for program in $(PROGRAMS); do \
-	    install -m 0755 target/release/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
+	    install -m 0755 $(BUILD)/$$program $(DESTDIR)$(PREFIX)/bin/ || exit 1; \
 	done
 	for page in man/*.[1-8]; do \
 	    to=$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}; \
@@ -75,5 +80,31 @@ install:
 	    fi; \
 	    install -m 0644 "$$file" "$$to" || exit 1; \
 	done
+	for file in $$(cd jails/examples && find . -type f); do \
+	    to=$(DESTDIR)$(PREFIX)/share/doc/sentryban/examples/$$file; \
+	    mkdir -p "$${to%/*}" && install -m 0644 "jails/examples/$$file" "$$to" || exit 1; \
+	done
 
-.PHONY: help release run test check bench fuzz man install
+# The files for init and logrotate name /usr/local/bin; here they learn the true PREFIX.
+PLACE = place() { mkdir -p "$${3%/*}" && sed 's,/usr/local/,$(PREFIX)/,g' "$$2" >"$$3" && chmod "$$1" "$$3"; }; place
+
+install-systemd: install-logrotate
+	$(PLACE) 0644 contrib/systemd/sentryban.service $(DESTDIR)$(PREFIX)/lib/systemd/system/sentryban.service
+	@echo "start it: systemctl daemon-reload && systemctl enable --now sentryban"
+
+install-openrc: install-logrotate
+	$(PLACE) 0755 contrib/openrc/sentryban $(DESTDIR)$(SYSCONFDIR)/init.d/sentryban
+	@echo "start it: rc-update add sentryban && rc-service sentryban start"
+
+install-rcd:
+	$(PLACE) 0755 contrib/freebsd/sentryban $(DESTDIR)$(PREFIX)/etc/rc.d/sentryban
+	@echo "start it: sysrc sentryban_enable=YES && service sentryban start"
+
+install-logrotate:
+	$(PLACE) 0644 contrib/logrotate/sentryban $(DESTDIR)$(SYSCONFDIR)/logrotate.d/sentryban
+
+install-none:
+	@echo "start it: $(PREFIX)/bin/sentryban-server"
+
+.PHONY: help release run test check bench fuzz man install install-files \
+    install-systemd install-openrc install-rcd install-logrotate install-none

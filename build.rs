@@ -1,4 +1,5 @@
-//! Lists every `*.conf` of `filters/` and `jails/` in a table that the library compiles in.
+//! Lists every `*.conf` of `filters/` and `jails/` in a table that the library compiles in, but
+//! for the examples: these are trees of their own.
 
 use std::{
     env, fs, io,
@@ -27,6 +28,9 @@ fn collect(folder: &Path, inside: &Path, files: &mut Vec<(PathBuf, PathBuf)>) ->
     for entry in entries {
         let path = entry?.path();
         let name = inside.join(path.file_name().unwrap_or_default());
+        if path.ends_with("jails/examples") {
+            continue;
+        }
         if path.is_dir() {
             collect(&path, &name, files)?;
         } else if path.extension().is_some_and(|ending| ending == "conf") {

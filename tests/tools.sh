@@ -10,6 +10,7 @@ needs='
 /usr/bin/fail2ban-regex               fail2ban
 /usr/bin/python3                      python3
 /usr/bin/mandoc                       mandoc
+/usr/sbin/logrotate                   logrotate
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 
@@ -33,6 +34,9 @@ install_packages() {
     apt-get install -q -y --no-install-recommends $1 </dev/null || return 1
     case $1 in
         *fail2ban*) systemctl disable fail2ban >/dev/null 2>&1 || : ;;
+    esac
+    case $1 in
+        *logrotate*) systemctl disable logrotate.timer >/dev/null 2>&1 || : ;;
     esac
 }
 

@@ -42,6 +42,11 @@ pub const PAGES: &[Page] = &[
         frame: include_str!("../../man/sentryban-filter.5.in"),
         tool: None,
     },
+    Page {
+        file: "sentryban-jail.conf.5",
+        frame: include_str!("../../man/sentryban-jail.conf.5.in"),
+        tool: None,
+    },
 ];
 
 /// Fills a frame: `@VERSION@`, `@WORDS@`, `@OPTIONS@` and `@COMMANDS@` (the client's), and drops the comment that tells editors

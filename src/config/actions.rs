@@ -23,6 +23,39 @@ pub struct ActionSpec {
     pub options: Vec<(String, Located<String>)>,
 }
 
+impl ActionSpec {
+    /// True if both say the same, wherever that is written.
+    pub fn says_the_same(&self, other: &ActionSpec) -> bool {
+        let texts = |all: &[(String, Located<String>)]| -> Vec<(String, String)> {
+            all.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect()
+        };
+        let kinds = match (&self.kind, &other.kind) {
+            (
+                ActionKind::Native { banaction, allports },
+                ActionKind::Native { banaction: others, allports: all },
+            ) => banaction == others && allports == all,
+            (
+                ActionKind::Template { file, hooks, start_on_demand, repair_on_unban, norestored },
+                ActionKind::Template {
+                    file: other_file,
+                    hooks: other_hooks,
+                    start_on_demand: other_demand,
+                    repair_on_unban: other_repair,
+                    norestored: other_norestored,
+                },
+            ) => {
+                file == other_file
+                    && texts(hooks) == texts(other_hooks)
+                    && start_on_demand == other_demand
+                    && repair_on_unban == other_repair
+                    && norestored == other_norestored
+            }
+            _ => false,
+        };
+        kinds && self.name == other.name && texts(&self.options) == texts(&other.options)
+    }
+}
+
 /// What does an action's work.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
@@ -176,8 +209,10 @@ fn settle_name(init: &mut Options, file: &str, jail: &str, at: &Place) -> String
     actname.as_str().to_owned()
 }
 
+/// Any of ours may have `-allports` behind it.
 fn native(name: &str) -> Option<&'static str> {
-    let found = NATIVE.iter().find(|(own, theirs)| *own == name || theirs.contains(&name));
+    let own_name = name.strip_suffix("-allports").unwrap_or(name);
+    let found = NATIVE.iter().find(|(own, theirs)| *own == own_name || theirs.contains(&name));
     found.map(|(own, _)| *own)
 }
 

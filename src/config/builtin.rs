@@ -1,8 +1,8 @@
 //! The repository's `filters/` and `jails/`, compiled in: the last place to look for a file.
 //!
 //! `build.rs` writes the table, so that no file can be forgotten. `filters/X.conf` is
-//! `filter.d/X.conf`; what stands in `jails/` keeps its path. Only `*.conf` are taken: examples
-//! and readmes stay in the repository.
+//! `filter.d/X.conf`; what stands in `jails/` keeps its path. Only `*.conf` are taken, and
+//! nothing of `jails/examples/`, whose folders are trees of their own.
 
 use super::tree::BuiltinFile;
 

@@ -13,6 +13,7 @@ use crate::{
     control::{ActionChange, Change},
     date::{DateDetector, parse_zone},
     filter::{Filter, FilterSpec, UseDns},
+    jail::Formula,
     place::{Located, Place},
     source::Encoding,
     time::Timestamp,
@@ -163,7 +164,11 @@ fn increment(spec: &mut JailSpec, option: &str, value: &str) -> Result<(), Strin
         "overalljails" => growth.overalljails = flag(&name, value)?,
         "maxtime" => growth.maxtime_s = span()?,
         "rndtime" => growth.rndtime_s = span()?,
-        "formula" => growth.formula = text(value),
+        "formula" if value.trim().is_empty() => growth.formula = None,
+        "formula" => {
+            let formula = Formula::parse(value).map_err(|error| format!("'{name}': {error}"))?;
+            growth.formula = Some(formula);
+        }
         "multipliers" => {
             growth.multipliers = read::multipliers(&typed(value)).map_err(said)?;
         }

@@ -1,10 +1,10 @@
 //! `-t` and `-d`: a whole tree looked through, as text for a terminal.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use super::{
     finding::Finding,
-    jail_spec::Backend,
+    jail_spec::{Backend, LogPath},
     jail_typed,
     jails::{Jail, Jails, read_jails},
     main_conf::{MainSpec, read_main},
@@ -168,10 +168,16 @@ fn trap(trap: &Lint) -> Finding {
     Finding::warning(trap.at.clone(), what, trap.write())
 }
 
-/// A log that is not there is no fault: the jail waits for it.
+/// A log that is not there is no fault: the jail waits for it. Nothing is said where the jail was
+/// told to be quiet, or of a place from a list for many systems if another of the jail's is there.
 fn logs(jail: &Jail) -> Vec<Finding> {
+    if jail.spec.as_ref().is_some_and(|spec| spec.skip_if_nologs) {
+        return Vec::new();
+    }
     let paths = jail.values.as_ref().map(super::jails::JailValues::logs).unwrap_or_default();
-    let missing = paths.into_iter().filter(|path| path.files().is_empty());
+    let (missing, found): (Vec<_>, Vec<_>) =
+        paths.into_iter().partition(|path| path.files().is_empty());
+    let missing = missing.into_iter().filter(|path| found.is_empty() || !is_listed(path));
     let warnings = missing.map(|path| {
         let what = format!("jail [{}] has no log '{}' yet", jail.name, path.glob);
         Finding::warning(
@@ -181,6 +187,12 @@ fn logs(jail: &Jail) -> Vec<Finding> {
         )
     });
     warnings.collect()
+}
+
+/// True if `paths-SYSTEM.conf` names it, and not the administrator.
+fn is_listed(path: &LogPath) -> bool {
+    let name = Path::new(&*path.at.file).file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with("paths-") && name.ends_with(".conf")
 }
 
 /// The command stream: `-d`, and `--dp` if `pretty`. One command a line, as fail2ban-client

@@ -1,14 +1,17 @@
 //! What a jail is told: every option parsed into its type. An invalid jail cannot be written down
 //! here; what is wrong with one is a [`Finding`](super::Finding) instead.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use super::actions::ActionSpec;
-pub use crate::ticket::BanTime;
+use super::actions::{ActionKind, ActionSpec};
 use crate::{
     filter::FilterSpec,
-    net::Cidr,
+    jail::{ActionRule, Rules},
     place::{Located, Place},
+};
+pub use crate::{
+    jail::{IgnoreCache, IgnoreEntry, Increment},
+    ticket::BanTime,
 };
 
 /// One enabled jail.
@@ -65,6 +68,62 @@ pub struct JailSpec {
     pub count_own_lines: Option<bool>,
 }
 
+/// By what prefix length IPv6 offenders are counted and banned where nothing is set and every
+/// banaction takes a prefix: that of the network which one customer gets at least.
+const BANPREFIX6: u8 = 64;
+
+impl JailSpec {
+    /// What of it the jail itself goes by. `guest` says that the tree is fail2ban's: there, single
+    /// addresses are banned unless a prefix is set.
+    pub fn rules(&self, guest: bool) -> Rules {
+        let natives = self.actions.iter().all(|action| match &action.kind {
+            ActionKind::Native { .. } => true,
+            ActionKind::Template { .. } => !action.undoes(),
+        });
+        Rules {
+            maxretry: self.maxretry,
+            findtime_s: self.findtime_s,
+            bantime: self.bantime,
+            increment: self.increment.clone(),
+            maxmatches: self.maxmatches,
+            ignoreself: self.ignoreself,
+            ignoreip: self.ignoreip.iter().map(|entry| entry.value.clone()).collect(),
+            ignorecommand: self.ignorecommand.as_ref().map(|command| command.value.as_str().into()),
+            ignorecache: self.ignorecache.clone(),
+            banprefix4: self.banprefix4.unwrap_or(32),
+            banprefix6: match self.banprefix6 {
+                Some(bits) => bits,
+                None if natives && !guest => BANPREFIX6,
+                None => 128,
+            },
+            protect: self.protect,
+            protect_sessions: self.protect_sessions,
+            count_own_lines: self.count_own_lines,
+            sensor: self.backend.value == Backend::Sensor,
+            actions: self.actions.iter().map(ActionSpec::rule).collect(),
+        }
+    }
+}
+
+impl ActionSpec {
+    /// It takes back what it did: a firewall does, a mail does not.
+    pub fn undoes(&self) -> bool {
+        match &self.kind {
+            ActionKind::Native { .. } => true,
+            ActionKind::Template { hooks, .. } => {
+                let hook = hooks.iter().find(|(name, _)| name == "actionunban");
+                hook.is_some_and(|(_, text)| !text.value.trim().is_empty())
+            }
+        }
+    }
+
+    /// What the jail has to know of it.
+    pub fn rule(&self) -> ActionRule {
+        let norestored = matches!(self.kind, ActionKind::Template { norestored: true, .. });
+        ActionRule { name: Arc::from(self.name.as_str()), undoes: self.undoes(), norestored }
+    }
+}
+
 /// Where lines come from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Backend {
@@ -89,56 +148,4 @@ pub struct LogPath {
     pub from_end: bool,
     /// Where it is written.
     pub at: Place,
-}
-
-/// `bantime.increment` and what belongs to it.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Increment {
-    /// Whether bans grow at all.
-    pub enabled: bool,
-    /// `banFactor` of the formula.
-    pub factor: Option<f64>,
-    /// An arithmetic expression, not yet parsed.
-    pub formula: Option<Located<String>>,
-    /// Instead of a formula: the multiplier for the first, second, … ban; the last one repeats.
-    pub multipliers: Vec<u64>,
-    /// No ban lasts longer; seconds.
-    pub maxtime_s: Option<u64>,
-    /// Up to so many seconds are added at random.
-    pub rndtime_s: Option<u64>,
-    /// Bans of all jails count.
-    pub overalljails: bool,
-}
-
-/// One entry of `ignoreip`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum IgnoreEntry {
-    /// An address or a network.
-    Net(Cidr),
-    /// A host's name, or an id that is no address.
-    Name(String),
-    /// Entries in a file, read again when it changes.
-    File(PathBuf),
-}
-
-/// As `ignoreip` has it.
-impl std::fmt::Display for IgnoreEntry {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            IgnoreEntry::Net(network) => network.fmt(f),
-            IgnoreEntry::Name(name) => name.fmt(f),
-            IgnoreEntry::File(path) => write!(f, "file:{}", path.display()),
-        }
-    }
-}
-
-/// `ignorecache`.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct IgnoreCache {
-    /// What is remembered under: text with tags.
-    pub key: String,
-    /// So many answers.
-    pub count_max: u32,
-    /// For so many seconds.
-    pub time_s: u64,
 }

@@ -12,8 +12,13 @@ use super::{
 };
 use crate::{
     filter::FilterSpec,
+    jail::Formula,
     place::{Located, Place},
 };
+
+/// What a formula may hold.
+const FORMULA_ADVICE: &str =
+    "write arithmetic of ban.Time, ban.Count and banFactor, such as `ban.Time * 2 ** ban.Count`";
 
 /// What a jail looks for: its filter's values, and on top of them its own.
 pub(super) fn filter(values: &JailValues, notes: &mut Vec<Finding>) -> FilterSpec {
@@ -179,12 +184,23 @@ impl Typed<'_> {
         Increment {
             enabled: self.flag("bantime.increment").unwrap_or(false),
             factor: self.parsed("bantime.factor", number("bantime.factor")),
-            formula: self.text("bantime.formula"),
+            formula: self.formula(),
             multipliers: self.parsed("bantime.multipliers", read::multipliers).unwrap_or_default(),
             maxtime_s: self.parsed("bantime.maxtime", |v| read::span("bantime.maxtime", v, 0)),
             rndtime_s: self.parsed("bantime.rndtime", |v| read::span("bantime.rndtime", v, 0)),
             overalljails: self.flag("bantime.overalljails").unwrap_or(false),
         }
+    }
+
+    /// A formula is parsed even where bans do not grow: `-t` tells what is wrong with it.
+    fn formula(&mut self) -> Option<Formula> {
+        self.text("bantime.formula")?;
+        self.parsed("bantime.formula", |value| {
+            Formula::parse(value.as_str()).map_err(|error| {
+                let what = format!("'bantime.formula = {}' {error}", value.as_str());
+                Finding::fault(value.at(), what, FORMULA_ADVICE)
+            })
+        })
     }
 
     /// A jail on the sensor by inheritance only, which is given a log of its own, reads that log.

@@ -44,3 +44,14 @@ pub use main_conf::{MainSpec, read_main};
 pub use named::{Named, read_named};
 pub(crate) use nearest::nearest;
 pub use tree::Tree;
+
+/// The keys that a jail may have: fail2ban's, then ours.
+pub fn jail_keys() -> impl Iterator<Item = &'static str> {
+    let all = jail_options::JAIL_OPTIONS.iter().chain(jail_options::OWN_OPTIONS);
+    all.map(|(name, _)| *name)
+}
+
+/// The keys of `[Definition]` in the main file.
+pub fn main_keys() -> impl Iterator<Item = &'static str> {
+    main_conf::MAIN_OPTIONS.iter().map(|(name, _)| *name)
+}

@@ -1,15 +1,15 @@
-//! The table of `sentryban-server`: fail2ban-server's command line, as far as it works today.
+//! The table of `sentryban-server`: fail2ban-server's command line, and a few words more.
 
 use crate::cli::flags::{Flag, Takes, Tool};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
     name: "sentryban-server",
-    about: "Checks and shows a configuration; the daemon itself is not there yet",
+    about: "Follows logs, counts failures and bans offenders; checks and shows its configuration",
     usage: "[OPTIONS]",
     words: &[],
     flags: FLAGS,
-    later: LATER,
+    later: &[],
     frame: include_str!("../../../man/sentryban-server.8.in"),
 };
 
@@ -122,20 +122,131 @@ and
 read it, and exit.",
         )
     },
-];
-
-/// What fail2ban-server has and only a daemon can do.
-const LATER: &[Flag] = &[
-    Flag { short: Some('b'), ..flag("background", Takes::Nothing, "", "") },
-    Flag { short: Some('f'), ..flag("foreground", Takes::Nothing, "", "") },
-    Flag { short: Some('s'), long: &["socket"], ..flag("socket", Takes::Value("FILE"), "", "") },
-    Flag { short: Some('p'), long: &["pidfile"], ..flag("pidfile", Takes::Value("FILE"), "", "") },
-    Flag { short: Some('x'), ..flag("force", Takes::Nothing, "", "") },
-    Flag { short: Some('i'), ..flag("interactive", Takes::Nothing, "", "") },
-    Flag { long: &["async"], ..flag("async", Takes::Nothing, "", "") },
-    Flag { long: &["timeout"], ..flag("timeout", Takes::Value("SECONDS"), "", "") },
-    Flag { long: &["pname"], ..flag("pname", Takes::Value("NAME"), "", "") },
-    Flag { long: &["loglevel"], ..flag("loglevel", Takes::Value("LEVEL"), "", "") },
-    Flag { long: &["logtarget"], ..flag("logtarget", Takes::Value("TARGET"), "", "") },
-    Flag { long: &["syslogsocket"], ..flag("syslogsocket", Takes::Value("SOCKET"), "", "") },
+    Flag {
+        short: Some('f'),
+        long: &["foreground"],
+        ..flag(
+            "foreground",
+            Takes::Nothing,
+            "Stay in the foreground",
+            "\
+Stay in the foreground, as service managers want it.
+Ctrl\\-C then lifts the bans from the firewall; they stay in the database and come back at the next
+start.",
+        )
+    },
+    Flag {
+        short: Some('b'),
+        long: &["background"],
+        ..flag(
+            "background",
+            Takes::Nothing,
+            "Go to the background (the default)",
+            "\
+Go to the background, which is the default.
+The command returns when the server answers, or with the reason why it does not.",
+        )
+    },
+    Flag {
+        short: Some('s'),
+        long: &["socket"],
+        ..flag(
+            "socket",
+            Takes::Value("FILE"),
+            "Control socket",
+            "The control socket, instead of the configured one.",
+        )
+    },
+    Flag {
+        short: Some('p'),
+        long: &["pidfile"],
+        ..flag(
+            "pidfile",
+            Takes::Value("FILE"),
+            "File that holds our process id",
+            "The file that holds the process id, instead of the configured one.",
+        )
+    },
+    Flag {
+        long: &["pname"],
+        ..flag(
+            "pname",
+            Takes::Value("NAME"),
+            "Name of the process, to tell several apart",
+            "Name of the main thread, as\n.BR ps (1)\nshows it; 15 characters at most.",
+        )
+    },
+    Flag {
+        long: &["loglevel"],
+        ..flag(
+            "loglevel",
+            Takes::Value("LEVEL"),
+            "CRITICAL, ERROR, WARNING, NOTICE, INFO, DEBUG or a number",
+            "The least level that is logged, instead of the configured one.",
+        )
+    },
+    Flag {
+        long: &["logtarget"],
+        ..flag(
+            "logtarget",
+            Takes::Value("TARGET"),
+            "A file, STDOUT, STDERR, SYSLOG, SYSOUT or SYSTEMD-JOURNAL",
+            "Where the log goes, instead of where the configuration says.\nSee LOG.",
+        )
+    },
+    Flag {
+        long: &["syslogsocket"],
+        ..flag(
+            "syslogsocket",
+            Takes::Value("FILE"),
+            "Socket of syslog, or auto",
+            "The socket of syslog, instead of the configured one; only with the log target SYSLOG.",
+        )
+    },
+    Flag {
+        long: &["dry-run"],
+        ..flag(
+            "dry-run",
+            Takes::Nothing,
+            "Ban nobody: log what would be done",
+            "\
+Ban nobody: every action only logs what it would do.
+Everything else is as always: logs are read, failures are counted, the database is written.",
+        )
+    },
+    Flag {
+        long: &["lift"],
+        ..flag(
+            "lift",
+            Takes::Nothing,
+            "Remove all that is ours from every firewall, and exit",
+            "\
+Remove from every firewall whatever this program has put there, and exit: the emergency exit when
+the server is dead.
+Nothing else is touched, and the database keeps the bans: a server that starts later bans again.
+While a server answers on the socket this is refused; tell that one to stop.",
+        )
+    },
+    Flag {
+        long: &["timeout"],
+        ..flag(
+            "timeout",
+            Takes::Value("SECONDS"),
+            "How long to wait until the server in the background is there (30)",
+            "\
+How long the command waits until the server in the background answers; the default is 30.",
+        )
+    },
+    Flag {
+        short: Some('x'),
+        long: &["force"],
+        ..flag(
+            "force",
+            Takes::Nothing,
+            "Nothing: a dead server's socket is always replaced",
+            "\
+Does nothing, and is there for scripts that were written for fail2ban:
+the socket of a dead server is always replaced, that of a living one never.",
+        )
+    },
 ];

@@ -176,7 +176,10 @@ fn extra(spec: &JailSpec, option: &str) -> Result<Answer, Refusal> {
         "increment" => Answer::Flag(growth.enabled),
         "overalljails" => Answer::Flag(growth.overalljails),
         "factor" => growth.factor.map_or(Answer::Nothing, Answer::Fraction),
-        "formula" => optional(growth.formula.as_ref().map(|formula| &formula.value)),
+        "formula" => match &growth.formula {
+            Some(formula) => Answer::Text(formula.text().to_owned()),
+            None => Answer::Nothing,
+        },
         "multipliers" if growth.multipliers.is_empty() => Answer::Nothing,
         "multipliers" => {
             let numbers: Vec<String> = growth.multipliers.iter().map(u64::to_string).collect();

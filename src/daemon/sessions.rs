@@ -1,0 +1,173 @@
+//! Who of the administrators is logged in from where: an address that must not be banned, since
+//! the ban would shut out whoever could lift it.
+//!
+//! Two books are kept of that: utmp, and the sessions of systemd-logind, which newer systems have
+//! instead. An administrator is uid 0, or a member of `sudo`, `wheel` or `admin`.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::Path,
+};
+
+use crate::net::{parse_address, plain};
+
+/// Groups whose members may do everything.
+const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
+/// utmp, under the names that systems give to it.
+const UTMP: &[&str] = &["run/utmp", "var/run/utmp", "var/run/utx.active"];
+/// A file a session.
+const LOGIND: &str = "run/systemd/sessions";
+/// No machine has as many logins, and no book is read beyond this.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Addresses from which an administrator is logged in now. `root` is `/`, but in tests.
+pub fn admin_addresses(root: &Path) -> BTreeSet<IpAddr> {
+    let admins = admins(root);
+    let mut found = BTreeSet::new();
+    for path in UTMP {
+        if let Some(bytes) = read(&root.join(path)) {
+            found.extend(utmp(&bytes, &admins));
+        }
+    }
+    for entry in fs::read_dir(root.join(LOGIND)).into_iter().flatten().flatten() {
+        // NAME.ref is a pipe, and would hang whoever reads it.
+        if entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Some(bytes) = read(&entry.path())
+        {
+            found.extend(logind(&String::from_utf8_lossy(&bytes), &admins));
+        }
+    }
+    found
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let size = fs::metadata(path).ok().filter(std::fs::Metadata::is_file)?.len();
+    if size > FILE_BYTES_MAX {
+        return None;
+    }
+    fs::read(path).ok()
+}
+
+/// Names and numbers of all administrators.
+fn admins(root: &Path) -> HashSet<String> {
+    let text = |name: &str| {
+        let bytes = read(&root.join("etc").join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let (passwd, group) = (text("passwd"), text("group"));
+    let mut admins: HashSet<String> = ["root", "0"].map(str::to_owned).into();
+    let mut admin_gids = HashSet::new();
+    for line in group.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        if let [name, _, gid, members] = fields[..]
+            && ADMIN_GROUPS.contains(&name)
+        {
+            admin_gids.insert(gid);
+            admins.extend(members.split(',').filter(|name| !name.is_empty()).map(str::to_owned));
+        }
+    }
+    for line in passwd.lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        if let [name, _, uid, gid, ..] = fields[..]
+            && (uid == "0" || admin_gids.contains(gid) || admins.contains(name))
+        {
+            admins.extend([name.to_owned(), uid.to_owned()]);
+        }
+    }
+    admins
+}
+
+/// Bytes of one record of Linux's utmp on 64-bit and most other machines.
+const UTMP_RECORD_BYTES: usize = 384;
+/// `USER_PROCESS`.
+const UTMP_LOGIN: [u8; 2] = 7_i16.to_ne_bytes();
+
+fn utmp(bytes: &[u8], admins: &HashSet<String>) -> Vec<IpAddr> {
+    let mut found = Vec::new();
+    for record in bytes.chunks_exact(UTMP_RECORD_BYTES) {
+        let text = |from: usize, length: usize| {
+            let field = record.get(from..from + length).unwrap_or_default();
+            let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
+            String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
+        };
+        if record.get(..2) != Some(&UTMP_LOGIN) || !admins.contains(&text(44, 32)) {
+            continue;
+        }
+        let address: Option<[u8; 16]> =
+            record.get(348..364).and_then(|bytes| bytes.try_into().ok());
+        match address {
+            Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) if [a, b, c, d] != [0; 4] => {
+                found.push(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
+            }
+            Some(all) if all != [0; 16] => found.push(plain(IpAddr::V6(Ipv6Addr::from(all)))),
+            // Not every login writes it as a number.
+            _ => found.extend(address_of_host(&text(76, 256))),
+        }
+    }
+    found
+}
+
+fn logind(text: &str, admins: &HashSet<String>) -> Option<IpAddr> {
+    let field =
+        |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    let is_admin =
+        [field("USER"), field("UID")].into_iter().flatten().any(|who| admins.contains(who));
+    if !is_admin || field("STATE") == Some("closing") {
+        return None;
+    }
+    address_of_host(field("REMOTE_HOST")?)
+}
+
+/// `2001:db8::1%eth0`, or an address as it stands; names are nobody's word to trust.
+fn address_of_host(host: &str) -> Option<IpAddr> {
+    parse_address(host.split('%').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(user: &str, kind: i16, host: &str, address: [u8; 16]) -> Vec<u8> {
+        let mut record = vec![0; UTMP_RECORD_BYTES];
+        record[..2].copy_from_slice(&kind.to_ne_bytes());
+        record[44..44 + user.len()].copy_from_slice(user.as_bytes());
+        record[76..76 + host.len()].copy_from_slice(host.as_bytes());
+        record[348..364].copy_from_slice(&address);
+        record
+    }
+
+    #[test]
+    fn administrators_are_found_in_both_books() {
+        let root = std::env::temp_dir().join(format!("sentryban-sessions-{}", std::process::id()));
+        for dir in ["etc", "run/systemd/sessions"] {
+            fs::create_dir_all(root.join(dir)).unwrap();
+        }
+        fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/:\nbob:x:1001:1001::/:\ncid:x:1002:27::/:\n",
+        )
+        .unwrap();
+        fs::write(root.join("etc/group"), "sudo:x:27:ann\nusers:x:100:bob\n").unwrap();
+        let mut four = [0; 16];
+        four[..4].copy_from_slice(&[192, 0, 2, 1]);
+        let six: Ipv6Addr = "2001:db8::7".parse().unwrap();
+        let book = [
+            record("root", 7, "192.0.2.1", four),
+            record("ann", 7, "2001:db8::7", six.octets()),
+            record("bob", 7, "192.0.2.9", [0; 16]),
+            record("cid", 7, "192.0.2.3", [0; 16]),
+            record("root", 8, "192.0.2.8", [0; 16]),
+        ];
+        fs::write(root.join("run/utmp"), book.concat()).unwrap();
+        let sessions = root.join("run/systemd/sessions");
+        fs::write(sessions.join("1"), "UID=1000\nUSER=ann\nREMOTE=1\nREMOTE_HOST=192.0.2.20\n")
+            .unwrap();
+        fs::write(sessions.join("2"), "UID=1001\nUSER=bob\nREMOTE_HOST=192.0.2.21\n").unwrap();
+        fs::write(sessions.join("3"), "UID=0\nSTATE=closing\nREMOTE_HOST=192.0.2.22\n").unwrap();
+        let found: Vec<String> = admin_addresses(&root).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.0.2.1", "192.0.2.3", "192.0.2.20", "2001:db8::7"]);
+        fs::remove_dir_all(&root).unwrap();
+    }
+}
