@@ -261,13 +261,18 @@ fn add_action(spec: &mut JailSpec, name: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// What fail2ban's actions can be told to do.
+const METHODS: &[&str] =
+    &["ban", "unban", "reban", "prolong", "flush", "start", "stop", "reload", "consistencyCheck"];
+
 fn change_action(spec: &mut JailSpec, change: &ActionChange) -> Result<(), String> {
     let at = position(spec, &change.action)?;
     let Some(action) = spec.actions.get_mut(at) else { return Ok(()) };
     let name = change.property.as_str();
-    let Some(value) = &change.value else {
+    let Some(value) = change.value.as_ref().filter(|_| !METHODS.contains(&name)) else {
         return Err(format!(
-            "{name}: actions are not called from here; write set JAIL banip IP, or a value"
+            "'{name}' is nothing to set: actions are not called from here; write set JAIL banip IP, or \
+             a property and its value"
         ));
     };
     let is_hook = ACTION_OPTIONS.contains(&name);

@@ -28,6 +28,10 @@ pub fn answer(request: &Request, show: &Show, answer: &Answer) -> String {
         (Request::Get(option), _) => server(*option, answer),
         (Request::Set(change), _) => server(change.option, answer),
         (Request::GetJail { jail, query }, _) => of_jail(jail, query, show, answer),
+        // fail2ban tells a command that is none in two ways: this is the other.
+        (Request::SetJail { change: Change::IgnoreCommand(_), .. }, Answer::Nothing) => {
+            String::new()
+        }
         (Request::SetJail { jail, change }, _) => match asked_by(change) {
             Some(query) => of_jail(jail, &query, show, answer),
             None => plain(answer),
@@ -119,8 +123,6 @@ fn asked_by(change: &Change) -> Option<Query> {
         Change::AddIgnoreIp(_) | Change::DelIgnoreIp(_) => Query::IgnoreIp,
         Change::AddFailRegex(_) | Change::DelFailRegex(_) => Query::FailRegex,
         Change::AddIgnoreRegex(_) | Change::DelIgnoreRegex(_) => Query::IgnoreRegex,
-        Change::IgnoreCommand(value) if value.is_empty() => return None,
-        Change::IgnoreCommand(_) => Query::IgnoreCommand,
         _ => return None,
     })
 }

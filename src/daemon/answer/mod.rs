@@ -127,7 +127,7 @@ pub enum Order {
     Change(Box<JailSpec>),
     /// Ban them now. [`Done::Count`]: how many are new.
     Ban(JailName, Vec<Id>),
-    /// Let them go, in the store, too; no jail is all jails. [`Done::Count`]: how many were banned.
+    /// Let them go, in the store, too; no jail is all jails. [`Done::Unbanned`].
     Unban(Option<JailName>, Vec<Id>),
     /// Let everybody go, in the store, too; no jail is all jails. [`Done::Count`]: how many.
     UnbanAll(Option<JailName>),
@@ -169,6 +169,13 @@ pub enum Done {
     Yes,
     /// It is done, so many times.
     Count(u64),
+    /// So many bans were lifted, and these were not banned.
+    Unbanned {
+        /// How many.
+        lifted: u64,
+        /// Who was not.
+        missed: Vec<Id>,
+    },
     /// It is done, in a word.
     Text(String),
     /// It is done, and this came of it.
@@ -201,6 +208,18 @@ pub fn finish(state: &impl State, request: &Request, outcome: Outcome) -> Reply 
     };
     match done {
         Done::Count(count) => Reply::Ok(number(count)),
+        Done::Unbanned { lifted, missed } => {
+            let reports = matches!(
+                request,
+                Request::SetJail { change: Change::UnbanIp { report_absent: true, .. }, .. }
+            );
+            if reports && !missed.is_empty() {
+                let missed: Vec<String> = missed.iter().map(|id| format!("'{id}'")).collect();
+                let text = format!("not banned: [{}]", missed.join(", "));
+                return Reply::Error(Refusal::Failed(text));
+            }
+            Reply::Ok(number(lifted))
+        }
         Done::Text(text) => Reply::Ok(Answer::Text(text)),
         Done::Imported(report) => Reply::Ok(Answer::Imported(report)),
         Done::Yes => match after(state, request) {
@@ -295,13 +314,8 @@ fn change_of(state: &impl State, jail: &JailView<'_>, change: &Change) -> Result
         Change::UnbanIp { ids, .. } if matches!(ids.as_slice(), [all] if all == "--all") => {
             Order::UnbanAll(Some(name()))
         }
-        Change::UnbanIp { ids, report_absent } => {
+        Change::UnbanIp { ids, .. } => {
             let ids = ids_of(ids)?;
-            let absent: Vec<&Id> = ids.iter().filter(|id| !is_banned(state, jail, id)).collect();
-            if *report_absent && !absent.is_empty() {
-                let absent: Vec<String> = absent.iter().map(|id| format!("'{id}'")).collect();
-                return Err(Refusal::Failed(format!("not banned: [{}]", absent.join(", "))));
-            }
             Order::Unban(Some(name()), with_those_inside(state, [jail.name], &ids))
         }
         other => match change::changed(spec, other, state.now()) {
@@ -312,13 +326,8 @@ fn change_of(state: &impl State, jail: &JailView<'_>, change: &Change) -> Result
     }))
 }
 
-/// True if the id is banned, alone, within a network, or (a network) with somebody in it.
-fn is_banned(state: &impl State, jail: &JailView<'_>, id: &Id) -> bool {
-    state.banned(jail.name, id).is_some()
-        || with_those_inside(state, [jail.name], std::slice::from_ref(id)).len() > 1
-}
-
-/// These ids, and for each network among them those that are banned and lie in it.
+/// These ids, and in the place of each network that is not banned itself those that lie in it and
+/// are; one with nobody in it stays, for whoever tells who was missed.
 fn with_those_inside<'a>(
     state: &impl State,
     jails: impl IntoIterator<Item = &'a str>,
@@ -336,20 +345,24 @@ fn with_those_inside<'a>(
         return all;
     }
     let mut seen: HashSet<Id> = all.iter().cloned().collect();
+    let mut emptied: HashSet<Cidr> = HashSet::new();
     for jail in jails {
         for row in state.bans(jail) {
             let id = Id::parse(&row.id);
-            let inside = id.network().is_some_and(|inner| {
-                networks.iter().any(|outer| {
-                    inner.bits() >= outer.bits()
-                        && Cidr::new(inner.address(), outer.bits()) == *outer
-                })
+            let Some(inner) = id.network() else { continue };
+            let outer = networks.iter().find(|outer| {
+                inner.bits() > outer.bits() && Cidr::new(inner.address(), outer.bits()) == **outer
             });
-            if inside && seen.insert(id.clone()) {
+            let Some(outer) = outer else { continue };
+            emptied.insert(*outer);
+            if seen.insert(id.clone()) {
                 all.push(id);
             }
         }
+        // A network that is banned itself is meant itself, too.
+        emptied.retain(|network| state.banned(jail, &Id::Net(*network)).is_none());
     }
+    all.retain(|id| !matches!(id, Id::Net(network) if emptied.contains(network)));
     all
 }
 
