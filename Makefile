@@ -1,6 +1,6 @@
 # What people type here. `make` alone shows the list; works with GNU make and BSD make.
 #
-#   make run       build it and show what it does to a sample log
+#   make run       build it and guard this machine, in the foreground; Ctrl-C lifts all bans
 #   make release   build it: target/release/sentryban-*
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
@@ -22,8 +22,6 @@ TARGET =
 BENCH_FLAGS =
 
 PROGRAMS = sentryban-client sentryban-regex sentryban-server
-SAMPLE_LOG = tests/data/portsentry-messages.log
-SAMPLE_FILTER = filters/portsentry.conf
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -31,9 +29,9 @@ help:
 release:
 	$(CARGO) build --release $(CARGO_FLAGS)
 
+# Who is not root bans nobody, and sees what would be done.
 run: release
-	@echo "The guard itself is not there yet: this reads a log and shows what it would have counted."
-	target/release/sentryban-regex $(SAMPLE_LOG) $(SAMPLE_FILTER)
+	target/release/sentryban-server -f --logtarget STDOUT
 
 # Doc tests first, so that the last summary on the screen is that of the tests proper.
 test:

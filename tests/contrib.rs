@@ -112,20 +112,19 @@ fn played(script: &str, system: &str, more: &str) -> (i32, String) {
 fn rc_d_lifts_at_stop_and_not_at_restart() {
     let system = |pid: &str| {
         format!(
-            "rc_pid={pid}\nload_rc_config() {{ :; }}\nwait_for_pids() {{ :; }}\ninstall() {{ :; }}\n\
+            "rc_pid={pid}\nload_rc_config() {{ :; }}\nwait_for_pids() {{ :; }}\n\
              run_rc_command() {{ \"$command\" $command_args; }}"
         )
     };
     let run = |pid: &str, more: &str| played("freebsd/sentryban", &system(pid), more);
-    let socket = "client -s /var/run/sentryban/sentryban.sock";
-    assert_eq!(run("77", "sentryban_stop"), (0, format!("{socket} stop\n")));
+    let client = "client -c /usr/local/etc/sentryban";
+    assert_eq!(run("77", "sentryban_stop"), (0, format!("{client} stop\n")));
     assert_eq!(run("", "sentryban_stop"), (1, String::new()));
-    let start = "server -b -c /usr/local/etc/sentryban -s /var/run/sentryban/sentryban.sock \
-                 -p /var/run/sentryban/sentryban.pid\n";
+    let start = "server -b -c /usr/local/etc/sentryban -p /var/run/sentryban/sentryban.pid\n";
     assert_eq!(run("77", "sentryban_restart"), (0, format!("kill -TERM 77\n{start}")));
     assert_eq!(run("", "sentryban_restart"), (0, start.to_owned()));
-    assert_eq!(run("77", "sentryban_reload"), (0, format!("{socket} reload\n")));
-    assert_eq!(run("77", "sentryban_status"), (0, format!("{socket} status\n")));
+    assert_eq!(run("77", "sentryban_reload"), (0, format!("{client} reload\n")));
+    assert_eq!(run("77", "sentryban_status"), (0, format!("{client} status\n")));
     assert_eq!(run("", "sentryban_status"), (1, String::new()));
     let test = "server -c /usr/local/etc/sentryban -t\n";
     assert_eq!(run("", "sentryban_configtest"), (0, test.to_owned()));
@@ -140,9 +139,9 @@ fn openrc_lifts_at_stop_and_not_at_restart() {
         )
     };
     let run = |command: &str, more: &str| played("openrc/sentryban", &system(command), more);
-    assert_eq!(run("stop", "stop_pre"), (0, "client stop\n".to_owned()));
+    assert_eq!(run("stop", "stop_pre"), (0, "client -c /etc/sentryban stop\n".to_owned()));
     assert_eq!(run("restart", "stop_pre"), (0, String::new()));
-    assert_eq!(run("reload", "reload"), (0, "client reload\n".to_owned()));
-    assert_eq!(run("status", "status"), (0, "client status\n".to_owned()));
+    assert_eq!(run("reload", "reload"), (0, "client -c /etc/sentryban reload\n".to_owned()));
+    assert_eq!(run("status", "status"), (0, "client -c /etc/sentryban status\n".to_owned()));
     assert_eq!(run("x", "checkconfig"), (0, "server -c /etc/sentryban -t\n".to_owned()));
 }

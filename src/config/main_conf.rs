@@ -47,15 +47,36 @@ pub struct MainSpec {
     pub(super) written: Options,
 }
 
+/// BSD has no `/run`, and keeps what programs remember in `/var/db` (hier(7)).
+const IS_LINUX: bool = cfg!(target_os = "linux");
+
+/// Where the control socket lies unless the main file says otherwise.
+pub const SOCKET: &str = match IS_LINUX {
+    true => "/run/sentryban/sentryban.sock",
+    false => "/var/run/sentryban/sentryban.sock",
+};
+
+/// Where the pid file lies.
+pub const PIDFILE: &str = match IS_LINUX {
+    true => "/run/sentryban/sentryban.pid",
+    false => "/var/run/sentryban/sentryban.pid",
+};
+
+/// Where the database lies.
+pub const DBFILE: &str = match IS_LINUX {
+    true => "/var/lib/sentryban/sentryban.sqlite3",
+    false => "/var/db/sentryban/sentryban.sqlite3",
+};
+
 /// Options of `[Definition]`, with their defaults.
 pub(super) const MAIN_OPTIONS: &[(&str, Option<&str>)] = &[
     ("loglevel", Some("INFO")),
     ("logtarget", Some("/var/log/sentryban.log")),
     ("syslogsocket", Some("auto")),
-    ("socket", Some("/run/sentryban/sentryban.sock")),
-    ("pidfile", Some("/run/sentryban/sentryban.pid")),
+    ("socket", Some(SOCKET)),
+    ("pidfile", Some(PIDFILE)),
     ("allowipv6", Some("auto")),
-    ("dbfile", Some("/var/lib/sentryban/sentryban.sqlite3")),
+    ("dbfile", Some(DBFILE)),
     ("dbmaxmatches", None),
     ("dbpurgeage", Some("1d")),
     ("socketgroup", None),

@@ -77,7 +77,10 @@ fn jail_stream(jail: &Jail) -> (Vec<Value>, bool) {
                     let value = values.options.get(name).map(Text::as_str);
                     value.and_then(jail_options::flag).unwrap_or(false)
                 };
-                let journal = values.options.contains_key("journalmatch");
+                // Before a jail is skipped, the journal that its filter names will do as well.
+                let of_filter = values.filter.as_ref().filter(|_| flag("skip_if_nologs"));
+                let journal = values.options.contains_key("journalmatch")
+                    || of_filter.is_some_and(|(_, known)| known.contains_key("journalmatch"));
                 if !paths.is_empty() {
                 } else if backend.starts_with("auto") && journal && flag("systemd_if_nologs") {
                     backend = "systemd";
