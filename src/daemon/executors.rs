@@ -1,16 +1,52 @@
-//! Who runs plans: netlink where it is to be had, else the tools; and the helper that may do all.
+//! Who runs plans: netlink where it is to be had, else the tools; and whoever may do all, where the
+//! configuration has commands of the administrator's own.
 
-use super::{log::Level, runner::exec::Executor};
-use crate::{
-    action::{Banaction, SetBatch},
-    config::{JailSpec, MainSpec, Tree},
-    jail::Ask,
+use std::{
+    io,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
 };
 
-/// Makes executors for the runners of jails.
-#[derive(Debug)]
+use super::{
+    log::Level,
+    names::WithNames,
+    runner::{
+        build::{self, Machine},
+        exec::{Executor, Why},
+        tools::Tools,
+    },
+};
+use crate::{
+    action::{Banaction, Call, Template, TemplateSpec, Want},
+    config::{JailSpec, MainSpec, Tree},
+    jail::Ask,
+    ticket::{Ban, BanTime},
+    time,
+};
+
+/// So many questions to `ignorecommand` wait at most.
+const QUESTIONS_MAX: usize = 256;
+/// So many of them are asked at a time.
+const ASKERS: usize = 4;
+/// `ignorecommand` has so long to answer, in seconds.
+const ANSWER_S: u64 = 10;
+
+/// What hears the answer to a question: was it yes, or could it not be asked?
+type Hearer = Box<dyn FnOnce(Result<bool, String>) + Send>;
+
+/// Makes the actions of jails, and who runs them.
 pub struct Executors {
-    dry_run: bool,
+    machine: Machine,
+    questions: Option<SyncSender<(Ask, Hearer)>>,
+}
+
+impl std::fmt::Debug for Executors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Executors").field("machine", &self.machine).finish_non_exhaustive()
+    }
 }
 
 impl Executors {
@@ -22,53 +58,70 @@ impl Executors {
         told: &mut Vec<(Level, String)>,
     ) -> Executors {
         let _ = (tree, main, told);
-        Executors { dry_run }
+        Executors { machine: Machine::look(dry_run), questions: None }
     }
 
-    /// The actions of a jail.
+    /// The actions of a jail, and what is to be said about them.
     ///
     /// # Errors
     /// Why they cannot be had.
-    pub fn actions(&mut self, spec: &JailSpec) -> Result<Vec<Box<dyn Banaction>>, String> {
-        spec.actions
-            .iter()
-            .map(|action| {
-                let options: Vec<(String, String)> =
-                    action.options.iter().map(|(n, v)| (n.clone(), v.value.clone())).collect();
-                match &action.kind {
-                    crate::config::ActionKind::Native { banaction, allports } => {
-                        let settings = crate::action::settings::Settings::new(
-                            &spec.name,
-                            &action.name,
-                            options,
-                            *allports,
-                            crate::action::settings::Platform::Linux,
-                            &|_, _| None,
-                        )?;
-                        let name = if *banaction == "auto" { "nft" } else { banaction };
-                        crate::action::native::native(name, &settings)
-                    }
-                    _ => Err("no templates".to_owned()),
-                }
-            })
-            .collect()
+    pub fn actions(
+        &mut self,
+        spec: &JailSpec,
+        notes: &mut Vec<String>,
+    ) -> Result<Vec<Box<dyn Banaction>>, String> {
+        let mut executor = self.executor();
+        let mut actions: Vec<Box<dyn Banaction>> = Vec::new();
+        for action in &spec.actions {
+            let built =
+                build::build(action, &spec.name, spec.bantime, &self.machine, executor.as_mut())?;
+            notes.extend(built.notes);
+            actions.push(match built.action.traits().wants.contains(&Want::IpHost) {
+                true => Box::new(WithNames(built.action)),
+                false => built.action,
+            });
+        }
+        Ok(actions)
     }
 
     /// Who runs the plans of one jail.
     pub fn executor(&self) -> Box<dyn Executor> {
-        Box::new(Nobody)
+        Box::new(Tools::new())
     }
 
-    /// Asks `ignorecommand`.
+    /// Asks `ignorecommand`; the answer comes on another thread.
     ///
     /// # Errors
-    /// Too many questions wait.
+    /// Too many questions wait, or nobody can be had to ask them.
     pub fn ask(
-        &self,
+        &mut self,
         ask: Ask,
-        answer: impl FnOnce(Result<bool, String>) + Send + 'static,
+        hearer: impl FnOnce(Result<bool, String>) + Send + 'static,
     ) -> Result<(), String> {
-        let _ = (ask, answer);
+        if self.questions.is_none() {
+            let (questions, asked) = sync_channel(QUESTIONS_MAX);
+            self.start_askers(asked).map_err(|error| format!("ignorecommand: {error}"))?;
+            self.questions = Some(questions);
+        }
+        let taken = self.questions.as_ref().map(|queue| queue.try_send((ask, Box::new(hearer))));
+        match taken {
+            Some(Ok(())) => Ok(()),
+            _ => Err(format!("ignorecommand: more than {QUESTIONS_MAX} questions wait")),
+        }
+    }
+
+    fn start_askers(&self, asked: Receiver<(Ask, Hearer)>) -> io::Result<()> {
+        let asked = Arc::new(Mutex::new(asked));
+        for _ in 0..ASKERS {
+            let (asked, mut executor) = (Arc::clone(&asked), self.executor());
+            thread::Builder::new().name("ignorecommand".to_owned()).spawn(move || {
+                loop {
+                    let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((ask, hearer)) = next else { return };
+                    hearer(answer(&ask, executor.as_mut()));
+                }
+            })?;
+        }
         Ok(())
     }
 
@@ -78,36 +131,66 @@ impl Executors {
     }
 }
 
-struct Nobody;
-impl Executor for Nobody {
-    fn run(
-        &mut self,
-        step: &crate::action::Step,
-    ) -> Result<super::runner::exec::Done, super::runner::exec::Failed> {
-        use crate::action::plan::Work;
-        let mut command = match &step.work {
-            Work::Command(command) => command.clone(),
-            Work::Sets(batch @ SetBatch::Nft { .. }) => {
-                crate::action::plan::Command::words("nft -f -").stdin(batch.text())
-            }
-            _ => return Ok(super::runner::exec::Done::default()),
-        };
-        let program = command.argv.remove(0);
-        let mut child = std::process::Command::new(program)
-            .args(&command.argv)
-            .stdin(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .spawn()
-            .unwrap();
-        use std::io::Write;
-        child.stdin.take().unwrap().write_all(command.stdin.as_bytes()).unwrap();
-        let out = child.wait_with_output().unwrap();
-        if !out.status.success() && !command.ok.contains(&out.status.code().unwrap_or(0)) {
-            return Err(super::runner::exec::Failed {
-                text: String::from_utf8_lossy(&out.stderr).into_owned(),
-                why: super::runner::exec::Why::Refused,
-            });
+/// Runs `ignorecommand`: with the tags of a ban, and with the same care for what an attacker wrote.
+fn answer(ask: &Ask, executor: &mut dyn Executor) -> Result<bool, String> {
+    let template = Template::new(TemplateSpec {
+        name: "ignorecommand".to_owned(),
+        jail: ask.jail.to_string(),
+        file: "ignorecommand".to_owned(),
+        hooks: vec![("actionban".to_owned(), ask.command.to_string())],
+        options: vec![("timeout".to_owned(), ANSWER_S.to_string())],
+        ..TemplateSpec::default()
+    })?;
+    let ban = Ban {
+        id: ask.ticket.id.clone(),
+        from: ask.ticket.time,
+        time: BanTime::Permanent,
+        count: 0,
+        failures: ask.ticket.attempts,
+        restored: false,
+        evidence: Arc::clone(&ask.ticket.evidence),
+    };
+    for step in template.ban(&[ban], &Call::at(time::now())).steps {
+        match executor.run(&step) {
+            Ok(_) => {}
+            Err(failed) if failed.why == Why::Refused => return Ok(false),
+            Err(failed) => return Err(failed.text),
         }
-        Ok(super::runner::exec::Done::default())
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ticket::{Evidence, Id, Ticket};
+
+    #[test]
+    fn ignorecommand_says_yes_by_exit_code_zero() {
+        let evidence = Evidence {
+            fields: vec![("user".into(), "$(touch /nowhere)`x`".into())],
+            ..Evidence::default()
+        };
+        let ticket = Ticket {
+            id: Id::parse("192.0.2.1"),
+            time: time::Timestamp::from_secs(1),
+            attempts: 1,
+            evidence: Arc::new(evidence),
+        };
+        let rows = [
+            ("test <ip> = 192.0.2.1", Ok(true)),
+            ("test <ip> = 192.0.2.2", Ok(false)),
+            ("test \"<F-USER>\" = '$(touch /nowhere)`x`'", Ok(true)),
+            ("exit 7", Ok(false)),
+        ];
+        for (command, expected) in rows {
+            let ask = Ask {
+                jail: "sshd".into(),
+                number: 1,
+                command: command.into(),
+                ticket: ticket.clone(),
+            };
+            assert_eq!(answer(&ask, &mut Tools::new()), expected, "{command}");
+        }
     }
 }

@@ -10,6 +10,7 @@ mod guard;
 pub mod inbox;
 pub mod keeper;
 pub mod log;
+mod names;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 mod network;
@@ -304,11 +305,32 @@ fn tell_service_manager(states: &[&str]) {
 #[cfg(not(target_os = "linux"))]
 fn tell_service_manager(_: &[&str]) {}
 
-/// Removes all that is ours from every firewall; what was removed, a line each.
+/// Removes all that is ours from every firewall, without a server; what was removed, a line each.
 ///
 /// # Errors
-/// A server answers, or the firewall may not be changed.
+/// A server answers, the firewall may not be changed, or something of ours is still there.
 pub fn lift(options: &Options) -> Result<Vec<String>, Refusal> {
-    let _ = options;
-    Ok(Vec::new())
+    let tree = Tree::new(options.dir.clone());
+    let (main, _) = start::settings(&tree, options);
+    let socket = Path::new(&main.socket.value);
+    if UnixStream::connect(socket).is_ok() {
+        let text = format!(
+            "a server answers on {}, and would ban again; `sentryban-client -s {0} stop` lifts its \
+             bans and ends it",
+            socket.display()
+        );
+        return Err(Refusal::new(RefusalKind::Unavailable, text));
+    }
+    if !privilege::may_change_firewall() {
+        let text = "no right to change a firewall (CAP_NET_ADMIN): run it as root";
+        return Err(Refusal::new(RefusalKind::NoRight, text));
+    }
+    let lifted = runner::lift::lift(&mut runner::tools::Tools::new());
+    if !lifted.faults.is_empty() {
+        return Err(Refusal::new(RefusalKind::Unavailable, lifted.faults.join("\n  ")));
+    }
+    Ok(match lifted.gone.is_empty() {
+        true => vec!["nothing of ours is in any firewall".to_owned()],
+        false => lifted.gone,
+    })
 }

@@ -247,7 +247,7 @@ impl Guard {
         let stands = ban.current && taken.until().is_none_or(|end| end > self.now);
         if !stands {
             let end = taken.until().unwrap_or(self.now).min(self.now);
-            self.entries.push(Entry::PastBan { jail, ban: taken, end, forgiven: ban.forgiven });
+            self.entries.push(Entry::PastBan { jail, ban: taken, end });
             report.history += 1;
             return Ok(());
         }

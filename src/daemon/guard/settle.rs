@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Guard, Question, level};
+use super::{Guard, Input, Question, Remembered, Turn, ask, level};
 use crate::{
     action::{Call, Want},
     daemon::{
@@ -14,7 +14,7 @@ use crate::{
     jail::{self, Act, Ask, Verb, VerbKind},
     source::Position,
     store::{self, Entry, UnbanWhy},
-    ticket::{BanTime, Id, JailName},
+    ticket::{Ban, BanTime, Evidence, Id, JailName},
 };
 
 /// Orders that wait for a runner whose queue is full are kept up to this number; beyond it the
@@ -95,23 +95,8 @@ impl Guard {
     pub(super) fn write_all_anew(&mut self) {
         let names: Vec<JailName> = self.engine.jails().cloned().collect();
         for name in names {
-            for ban in self.engine.bans(&name) {
-                let ordered = ban.ordered;
-                let time = match ban.until {
-                    None => BanTime::Permanent,
-                    Some(until) => {
-                        BanTime::Seconds(u64::try_from(until.secs() - ban.from.secs()).unwrap_or(0))
-                    }
-                };
-                let ban = crate::ticket::Ban {
-                    id: ban.id,
-                    from: ban.from,
-                    time,
-                    count: ban.count,
-                    failures: ban.failures,
-                    restored: false,
-                    evidence: Arc::default(),
-                };
+            let ordered: Vec<bool> = self.engine.bans(&name).map(|ban| ban.ordered).collect();
+            for (ban, ordered) in self.bans_of(&name).into_iter().zip(ordered) {
                 self.entries.push(Entry::Ban { jail: Arc::clone(&name), ban, ordered });
             }
         }
@@ -128,30 +113,47 @@ impl Guard {
             Verb::Unban(bans) => (runner::Verb::Unban, bans),
             Verb::Prolong(bans) => (runner::Verb::Prolong, bans),
             Verb::Flush => (runner::Verb::Flush, Vec::new()),
-            Verb::Check => (runner::Verb::Check, Vec::new()),
+            // Runners look for themselves, twice a second and whenever something stirs.
+            Verb::Check => return,
         };
-        let wants =
-            self.runners.get(&jail).map(|runner| runner.wants().to_vec()).unwrap_or_default();
-        let call = match wants.is_empty() {
-            true => Call::at(self.now),
-            false => self.call(&jail, &bans, &wants),
-        };
+        let call = self.call(&jail, &bans);
         self.order(jail, Job { verb, bans, call, action });
     }
 
     /// Puts an order into a runner's queue, or keeps it until there is room.
     pub(super) fn order(&mut self, jail: JailName, job: Job) {
-        let waits = self.waiting.iter().any(|(waiting, _)| *waiting == jail);
         let Some(runner) = self.runners.get(&jail) else { return };
-        if !waits && runner.order(job.clone()) {
-            return;
-        }
+        let waits = self.waiting.iter().any(|(waiting, _)| *waiting == jail);
+        let job = match waits {
+            true => Box::new(job),
+            false => match runner.order(job) {
+                Ok(()) => return,
+                Err(job) => job,
+            },
+        };
         if self.waiting.len() < WAITING_MAX {
-            self.waiting.push((jail, job));
+            self.waiting.push((jail, *job));
             return;
         }
         let text = format!("[{jail}] its actions are too slow: an order was dropped");
         self.say(Level::ERROR, "actions", &text);
+        if let Some(verb) = verb_kind(job.verb) {
+            let failed = job.bans.into_iter().map(|ban| (ban.id, "too slow".to_owned()));
+            let failed: Vec<(Id, String)> = failed.collect();
+            let actions = self.engine.rules(&jail).map(|rules| rules.actions.clone());
+            for action in actions.unwrap_or_default() {
+                let (jail, failed) = (Arc::clone(&jail), failed.clone());
+                let outcome = jail::Outcome {
+                    jail,
+                    action: action.name,
+                    verb,
+                    done: Vec::new(),
+                    failed,
+                    lost: false,
+                };
+                ask!(self.handle(Input::Outcome(outcome)));
+            }
+        }
     }
 
     /// Orders that did not fit.
@@ -159,15 +161,48 @@ impl Guard {
         let mut full: Vec<JailName> = Vec::new();
         for (jail, job) in std::mem::take(&mut self.waiting) {
             let Some(runner) = self.runners.get(&jail) else { continue };
-            if full.contains(&jail) || !runner.order(job.clone()) {
-                full.push(Arc::clone(&jail));
+            if full.contains(&jail) {
                 self.waiting.push((jail, job));
+            } else if let Err(job) = runner.order(job) {
+                full.push(Arc::clone(&jail));
+                self.waiting.push((jail, *job));
             }
         }
     }
 
+    /// All bans of a jail once more for one of its actions, whose kernel forgot them or will soon.
+    pub(super) fn ban_anew(&mut self, jail: &JailName, action: Option<Arc<str>>) {
+        let bans = self.bans_of(jail);
+        let call = self.call(jail, &bans);
+        let job = Job { verb: runner::Verb::Reban, bans, call, action };
+        self.order(Arc::clone(jail), job);
+    }
+
+    /// All bans of a jail, without what led to them.
+    pub(super) fn bans_of(&self, jail: &str) -> Vec<Ban> {
+        let none = Arc::new(Evidence::default());
+        let ban = |ban: jail::BanView| Ban {
+            id: ban.id,
+            from: ban.from,
+            time: match ban.until {
+                None => BanTime::Permanent,
+                Some(until) => {
+                    BanTime::Seconds(u64::try_from(until.secs() - ban.from.secs()).unwrap_or(0))
+                }
+            },
+            count: ban.count,
+            failures: ban.failures,
+            restored: true,
+            evidence: Arc::clone(&none),
+        };
+        self.engine.bans(jail).map(ban).collect()
+    }
+
     /// Answers for the tags that only we can answer.
-    fn call(&self, jail: &JailName, bans: &[crate::ticket::Ban], wants: &[Want]) -> Call {
+    pub(super) fn call(&self, jail: &JailName, bans: &[Ban]) -> Call {
+        let Some(wants) = self.wants.get(jail).filter(|wants| !wants.is_empty()) else {
+            return Call::at(self.now);
+        };
         let mut of_id: HashMap<Id, Vec<(Want, String)>> = HashMap::new();
         for ban in bans {
             let mut answers = Vec::new();
@@ -261,14 +296,21 @@ pub(super) fn position(source: &Arc<str>, position: &Position) -> Entry {
 /// An outcome of a runner's, in the engine's words; none for what the engine did not ask for.
 pub(super) fn told(outcome: runner::Outcome) -> Option<jail::Outcome> {
     let runner::Outcome { jail, action, verb, done, failed, lost, .. } = outcome;
-    let verb = match verb {
-        runner::Verb::Ban | runner::Verb::Reban => VerbKind::Ban,
+    let verb = match verb.and_then(verb_kind) {
+        Some(verb) => verb,
+        None if lost => VerbKind::Check,
+        None => return None,
+    };
+    Some(jail::Outcome { jail, action, verb, done, failed, lost })
+}
+
+/// The engine's word for a verb; none for those that are the daemon's own.
+pub(super) fn verb_kind(verb: runner::Verb) -> Option<VerbKind> {
+    Some(match verb {
+        runner::Verb::Ban | runner::Verb::Reban | runner::Verb::Sync => VerbKind::Ban,
         runner::Verb::Prolong => VerbKind::Prolong,
         runner::Verb::Unban => VerbKind::Unban,
         runner::Verb::Flush => VerbKind::Flush,
-        runner::Verb::Check => VerbKind::Check,
-        _ if lost => VerbKind::Check,
         _ => return None,
-    };
-    Some(jail::Outcome { jail, action, verb, done, failed, lost })
+    })
 }

@@ -2,12 +2,16 @@
 
 use super::{Guard, Level};
 use crate::{
-    daemon::runner::{Job, Verb},
+    action::Call,
+    daemon::runner::{Job, Verb, process},
     time,
 };
 
 /// Actions are given so long to do what is left to do, in seconds.
-const LAST_ORDERS_S: i64 = 60;
+const LAST_ORDERS_S: f64 = 60.0;
+
+/// systemd has so long to say which jobs it has, in seconds.
+const ANSWER_S: u64 = 2;
 
 /// What becomes of the bans in the firewall. In the store they stay either way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,16 +68,16 @@ impl Guard {
         if !names.is_empty() {
             self.say(Level::INFO, "server", "Stopping all jails");
         }
-        for (jail, runner) in &self.runners {
-            if !runner.order(Job::of(ending.verb())) {
+        let runners: Vec<_> = self.runners.drain().collect();
+        for (jail, runner) in &runners {
+            if runner.order(Job::new(ending.verb(), Vec::new(), Call::at(self.now))).is_err() {
                 let text = format!("[{jail}] its actions are too slow to be ended in order");
                 self.log.write(self.now, Level::ERROR, "actions", format_args!("{text}"));
             }
         }
-        let deadline = time::now().plus_secs(LAST_ORDERS_S);
-        let runners: Vec<_> = self.runners.drain().map(|(_, runner)| runner).collect();
-        for runner in runners.into_iter().chain(self.leaving.drain(..)) {
-            runner.finish(deadline);
+        let clock = time::Stopwatch::start();
+        for runner in runners.into_iter().map(|(_, runner)| runner).chain(self.leaving.drain(..)) {
+            runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
         while let Ok(event) = self.inbox.try_recv() {
@@ -95,13 +99,17 @@ impl Guard {
 /// True if systemd has queued a restart of the unit that we are in.
 pub(super) fn restart_is_queued() -> bool {
     let Some(unit) = own_unit() else { return false };
-    let Ok(output) =
-        crate::daemon::runner::exec::capture(&["systemctl", "list-jobs", "--no-legend"], 2)
-    else {
-        return false;
+    let argv = ["systemctl", "list-jobs", "--no-legend"].map(str::to_owned);
+    let call = process::Call {
+        argv: &argv,
+        stdin: "",
+        env: &[],
+        timeout_s: ANSWER_S,
+        stdout_bytes_max: 1 << 20,
     };
+    let Ok(ran) = process::run(call) else { return false };
     // ID UNIT TYPE STATE
-    output.lines().any(|line| {
+    ran.stdout.lines().any(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         words.get(1) == Some(&unit.as_str())
             && words.get(2).is_some_and(|job| job.contains("restart"))

@@ -53,12 +53,3 @@ pub enum Why {
     /// The system did not let us try.
     System,
 }
-
-/// What a program prints, within `timeout_s` seconds.
-///
-/// # Errors
-/// It is missing, slow, or says no.
-pub fn capture(argv: &[&str], timeout_s: u64) -> Result<String, Failed> {
-    let _ = (argv, timeout_s);
-    Err(Failed { text: String::new(), why: Why::Missing })
-}
