@@ -47,6 +47,9 @@ const WAL_BYTES_KEPT: i64 = 4 << 20;
 /// Pages that a connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 2048;
 
+/// The same while a large batch is written: pages that do not fit are written again and again.
+const LARGE_CACHE_KIB: i64 = 49_152;
+
 /// Why a file was not opened.
 enum Fault {
     Damaged(String),
@@ -117,6 +120,17 @@ pub(super) fn settings(db: &Connection, new: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Makes room for a large batch, or gives it back.
+pub(super) fn large_cache(db: &Connection, large: bool) -> rusqlite::Result<()> {
+    match large {
+        true => db.pragma_update(None, "cache_size", -LARGE_CACHE_KIB),
+        false => {
+            db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            db.execute_batch("PRAGMA shrink_memory")
+        }
+    }
 }
 
 /// A second connection to the file; `write` only for moving the log of changes into the database.
