@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     error::{Notice, OpenError, StoreError},
@@ -118,6 +118,12 @@ pub(super) fn settings(db: &Connection, new: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_MAX)?;
     db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    steady(db)
+}
+
+/// Statements are prepared once: else those with an order are planned anew for every id.
+fn steady(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
 }
@@ -142,6 +148,7 @@ pub(super) fn second(path: &Path, write: bool) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BUSY_WAIT)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    steady(&db)?;
     if write {
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
