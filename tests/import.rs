@@ -1,5 +1,5 @@
 //! Importing: databases that fail2ban itself wrote, and files of portsentry as they lie on disks.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 

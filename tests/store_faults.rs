@@ -1,5 +1,5 @@
 //! The store in trouble: damaged files, foreign files, files that vanish, full disks.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 #[path = "common/store.rs"]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     error::{Notice, OpenError, StoreError},
@@ -46,6 +46,9 @@ const WAL_BYTES_KEPT: i64 = 4 << 20;
 
 /// Pages that a connection keeps in memory, in KiB.
 const CACHE_KIB: i64 = 2048;
+
+/// The same while a large batch is written: pages that do not fit are written again and again.
+const LARGE_CACHE_KIB: i64 = 49_152;
 
 /// Why a file was not opened.
 enum Fault {
@@ -115,8 +118,25 @@ pub(super) fn settings(db: &Connection, new: bool) -> rusqlite::Result<()> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     db.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_MAX)?;
     db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    steady(db)
+}
+
+/// Statements are prepared once: else those with an order are planned anew for every id.
+fn steady(db: &Connection) -> rusqlite::Result<()> {
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     db.set_prepared_statement_cache_capacity(64);
     Ok(())
+}
+
+/// Makes room for a large batch, or gives it back.
+pub(super) fn large_cache(db: &Connection, large: bool) -> rusqlite::Result<()> {
+    match large {
+        true => db.pragma_update(None, "cache_size", -LARGE_CACHE_KIB),
+        false => {
+            db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+            db.execute_batch("PRAGMA shrink_memory")
+        }
+    }
 }
 
 /// A second connection to the file; `write` only for moving the log of changes into the database.
@@ -128,6 +148,7 @@ pub(super) fn second(path: &Path, write: bool) -> rusqlite::Result<Connection> {
     let db = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     db.busy_timeout(BUSY_WAIT)?;
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    steady(&db)?;
     if write {
         db.pragma_update(None, "synchronous", "NORMAL")?;
         db.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;

@@ -50,6 +50,9 @@ pub use read::Reader;
 /// While writing fails, it is tried again so many seconds later.
 const RETRY_S: i64 = 2;
 
+/// A batch of so many entries gets more memory for its pages.
+const LARGE_BATCH: usize = 2000;
+
 /// Where the database is: what `dbfile` says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Location {
@@ -300,8 +303,15 @@ impl Store {
         if ordered {
             db.pragma_update(None, "synchronous", "FULL")?;
         }
+        let large = self.queue.len() + entries.len() >= LARGE_BATCH;
+        if large {
+            file::large_cache(db, true)?;
+        }
         let mut jails = std::mem::take(&mut self.jails);
         let result = self.transaction(db, &mut jails, entries, now).map_err(StoreError::from);
+        if large {
+            let _ = file::large_cache(db, false); // the batch is written, whatever this says
+        }
         if ordered {
             // It was set a moment ago on the same connection; what fails here fails again and louder.
             let _ = db.pragma_update(None, "synchronous", "NORMAL");
