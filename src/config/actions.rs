@@ -24,6 +24,14 @@ pub struct ActionSpec {
 }
 
 impl ActionSpec {
+    /// The native banaction's name, or that of the file.
+    pub fn kind_name(&self) -> &str {
+        match &self.kind {
+            ActionKind::Native { banaction, .. } => banaction,
+            ActionKind::Template { file, .. } => file,
+        }
+    }
+
     /// True if both say the same, wherever that is written.
     pub fn says_the_same(&self, other: &ActionSpec) -> bool {
         let texts = |all: &[(String, Located<String>)]| -> Vec<(String, String)> {

@@ -41,6 +41,13 @@ pub enum Entry {
         /// Somebody ordered it.
         ordered: bool,
     },
+    /// The failures of an id are forgotten, though they led to no ban.
+    Spent {
+        /// In which jail.
+        jail: JailName,
+        /// Whose.
+        id: Id,
+    },
     /// The current ban of the id is now this one: beginning, length and counts change, its evidence
     /// does not, and its failures are forgotten. Nothing changes if the id is not banned.
     Prolong {

@@ -99,6 +99,10 @@ impl Writer<'_> {
                     self.forgive(&id, jail)?;
                 }
             }
+            Entry::Spent { jail, id } => {
+                let (id, jail) = (text(id), self.jails.number(db, jail)?);
+                self.forget_failures(&id, jail)?;
+            }
             Entry::Forget { jail, id } => {
                 let (id, jail) = (text(id), self.jails.number(db, jail)?);
                 self.forget_failures(&id, jail)?;

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Ending, Guard, Level, Remembered, Turn, ask};
 use crate::{
+    action::{Call, Want},
     config::{self, Config, Finding, JailSpec, MainSpec},
     control::Refusal,
     daemon::{
@@ -15,7 +16,7 @@ use crate::{
         keeper::{self, Keeper, Lines},
         log::{Level as LogLevel, Target},
         reader::{Notice, Origin, What},
-        runner::{Job, Runner, Verb},
+        runner::{self, Job, Runner, Verb},
         start,
     },
     jail::Restored,
@@ -26,6 +27,11 @@ use crate::{
 
 /// Bans are handed to the engine in such batches at start.
 const RESTORED_PER_CALL: usize = 4096;
+
+/// So many runners of jails that are gone may still be at work.
+const LEAVING_MAX: usize = 64;
+/// Actions that are exchanged are given so long to do what they were told, in seconds.
+const EXCHANGE_S: f64 = 10.0;
 
 /// What the main file says of the database.
 pub(in crate::daemon) fn store_options(main: &MainSpec) -> store::Options {
@@ -118,27 +124,10 @@ impl Guard {
             self.disable(&name, reason);
             return false;
         }
-        let actions = match self.executors.actions(spec) {
-            Ok(actions) => actions,
-            Err(reason) => {
-                self.disable(&name, reason);
-                return false;
-            }
-        };
-        let runner = {
-            let sender = self.sender.clone();
-            let outlet = Box::new(move |outcome: crate::daemon::runner::Outcome| {
-                let _ = sender.send(Event::Done(outcome));
-            });
-            match Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet) {
-                Ok(runner) => runner,
-                Err(error) => {
-                    self.disable(&name, format!("no thread for its actions: {error}"));
-                    return false;
-                }
-            }
-        };
-        self.runners.insert(Arc::clone(&name), runner);
+        if let Err(reason) = self.hire(spec) {
+            self.disable(&name, reason);
+            return false;
+        }
         let rules = spec.rules(self.main.is_guest);
         for line in
             [format!("  maxRetry: {}", rules.maxretry), format!("  findtime: {}", rules.findtime_s)]
@@ -151,8 +140,31 @@ impl Guard {
             return false;
         }
         self.entries.push(store::Entry::JailStart { jail: Arc::clone(&name), findtime_s });
-        self.order(name, Job::of(Verb::Start));
+        self.order(name, Job::new(Verb::Start, Vec::new(), Call::at(self.now)));
         true
+    }
+
+    /// Actions of a jail, on a thread of their own.
+    fn hire(&mut self, spec: &JailSpec) -> Result<(), String> {
+        let name: JailName = spec.name.as_str().into();
+        let mut notes = Vec::new();
+        let actions = self.executors.actions(spec, &mut notes)?;
+        for note in notes {
+            self.say(Level::INFO, "actions", &format!("[{name}] {note}"));
+        }
+        let mut wants: Vec<Want> =
+            actions.iter().flat_map(|action| action.traits().wants).collect();
+        wants.sort_unstable();
+        wants.dedup();
+        let sender = self.sender.clone();
+        let outlet = Box::new(move |outcome: runner::Outcome| {
+            let _ = sender.send(Event::Done(outcome));
+        });
+        let runner = Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet)
+            .map_err(|error| format!("no thread for its actions: {error}"))?;
+        self.wants.insert(Arc::clone(&name), wants);
+        self.runners.insert(name, runner);
+        Ok(())
     }
 
     /// A fail2ban that answers in its own house would run the same commands as we.
@@ -202,6 +214,15 @@ impl Guard {
         };
         if let Some(error) = read.err().or(trouble) {
             self.say(Level::ERROR, "database", &error.to_string());
+        }
+        // One order that says who is out, and by that who is not.
+        self.effects.acts.retain(|act| {
+            !(matches!(act.verb, crate::jail::Verb::Ban(_))
+                && specs.iter().any(|spec| *spec.name == *act.jail))
+        });
+        self.settle();
+        for spec in specs {
+            self.synchronise(&spec.name.as_str().into());
         }
     }
 
@@ -287,10 +308,20 @@ impl Guard {
         self.waiting.retain(|(jail, _)| **jail != *name);
         self.trouble.remove(name);
         if let Some(runner) = self.runners.remove(name) {
-            runner.order(Job::of(ending.verb()));
-            self.leaving.push(runner);
+            self.let_go(name, runner, Job::new(ending.verb(), Vec::new(), Call::at(self.now)));
         }
-        self.leaving.retain(|runner| !runner.is_done());
+    }
+
+    /// Gives a runner its last order.
+    fn let_go(&mut self, name: &str, runner: Runner, last: Job) {
+        if runner.order(last).is_err() {
+            let text = format!("[{name}] its actions are too slow to be ended in order");
+            self.say(Level::ERROR, "actions", &text);
+        }
+        self.leaving.push(runner);
+        if self.leaving.len() > LEAVING_MAX {
+            self.leaving.remove(0).finish(0.0);
+        }
     }
 
     /// Puts another spec in the place of a jail's: counters, bans and positions stay.
@@ -308,19 +339,12 @@ impl Guard {
             }
             return;
         };
-        if !same_actions(&old, &spec) {
-            match self.executors.actions(&spec) {
-                Ok(actions) => {
-                    if let Some(runner) = self.runners.get(&name) {
-                        runner.replace(actions);
-                    }
-                }
-                Err(reason) => {
-                    let text = format!("Jail '{name}' keeps its actions: {reason}");
-                    self.say(Level::ERROR, "jail", &text);
-                    return;
-                }
-            }
+        if !same_actions(&old, &spec)
+            && let Err(reason) = self.exchange(&old, &spec)
+        {
+            let text = format!("Jail '{name}' keeps its actions: {reason}");
+            self.say(Level::ERROR, "jail", &text);
+            return;
         }
         let rules = spec.rules(self.main.is_guest);
         let findtime_s = rules.findtime_s;
@@ -339,6 +363,42 @@ impl Guard {
             self.settle();
             self.follow(&spec);
         }
+    }
+
+    /// Other actions for a jail that runs: those that are gone let everybody in, those that stay
+    /// leave what they hold to their successors, which have it as they want it before this returns
+    /// to the loop.
+    fn exchange(&mut self, old: &JailSpec, new: &JailSpec) -> Result<(), String> {
+        let name: JailName = new.name.as_str().into();
+        let before = self.runners.remove(&name);
+        if let Err(reason) = self.hire(new) {
+            if let Some(before) = before {
+                self.runners.insert(name, before);
+            }
+            return Err(reason);
+        }
+        if let Some(before) = before {
+            for action in &old.actions {
+                let stays = new.actions.iter().any(|other| {
+                    other.name == action.name && other.kind_name() == action.kind_name()
+                });
+                let verb = if stays { Verb::Leave } else { Verb::Stop };
+                let mut job = Job::new(verb, Vec::new(), Call::at(self.now));
+                job.action = Some(action.name.as_str().into());
+                let _ = before.order(job);
+            }
+            before.finish(EXCHANGE_S);
+        }
+        self.order(Arc::clone(&name), Job::new(Verb::Start, Vec::new(), Call::at(self.now)));
+        self.synchronise(&name);
+        Ok(())
+    }
+
+    /// Has a jail's firewall hold exactly what the jail holds.
+    fn synchronise(&mut self, name: &JailName) {
+        let bans = self.bans_of(name);
+        let call = self.call(name, &bans);
+        self.order(Arc::clone(name), Job::new(Verb::Sync, bans, call));
     }
 
     /// Reads the configuration again: of one jail, or all of it.

@@ -38,6 +38,7 @@ use super::{
     surroundings::Watcher,
 };
 use crate::{
+    action::Want,
     config::{MainSpec, Tree},
     engine::{Effects, Engine, History, Input, Past, Turn},
     jail,
@@ -70,6 +71,8 @@ pub struct Guard {
     entries: Vec<store::Entry>,
     jails: IndexMap<JailName, Keeper>,
     runners: HashMap<JailName, Runner>,
+    /// What each jail's actions want to know of bans.
+    wants: HashMap<JailName, Vec<Want>>,
     /// Runners of jails that are gone, until their last orders are done.
     leaving: Vec<Runner>,
     /// Orders that a full runner did not take.
@@ -85,6 +88,8 @@ pub struct Guard {
     inbox: mpsc::Receiver<Event>,
     /// Replies that go out when what they tell of is written down.
     replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
+    /// Replies that go out when the firewall has done what they tell of.
+    held: Vec<orders::Held>,
     positions: HashMap<Arc<str>, crate::source::Position>,
     now: Timestamp,
     clock: Stopwatch,
@@ -176,7 +181,9 @@ impl Guard {
             entries: Vec::new(),
             jails: IndexMap::new(),
             runners: HashMap::new(),
+            wants: HashMap::new(),
             leaving: Vec::new(),
+            held: Vec::new(),
             waiting: Vec::new(),
             trouble: HashMap::new(),
             reader: Some(reader),
@@ -232,6 +239,7 @@ impl Guard {
         if self.engine.next_timeout().is_some_and(|due| due <= self.now) {
             ask!(self.handle_timeout());
         }
+        self.release_late();
         self.settle();
         self.housekeep();
         self.log.flush();
@@ -259,9 +267,11 @@ impl Guard {
     /// How long there is nothing to do unless something happens.
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
+        let held = self.held.iter().map(|held| held.until);
         let due = [self.engine.next_timeout(), self.housekeeping_due]
             .into_iter()
             .flatten()
+            .chain(held)
             .fold(idle, Timestamp::min);
         let micros = due.micros().saturating_sub(time::now().micros()).max(0);
         Duration::from_micros(micros.unsigned_abs())
@@ -398,6 +408,16 @@ impl Guard {
         if let Some(error) = &outcome.error {
             let text = format!("[{}] {}: {error}", outcome.jail, outcome.action);
             self.say(Level::ERROR, "actions", &text);
+        }
+        self.release(&outcome);
+        if outcome.stale || (outcome.lost && outcome.error.is_none()) {
+            let why = if outcome.lost { "was flushed by somebody" } else { "forgets bans soon" };
+            let (jail, action) = (Arc::clone(&outcome.jail), Arc::clone(&outcome.action));
+            let level = if outcome.lost { Level::WARNING } else { Level::INFO };
+            let text = format!("[{jail}] {action}: the firewall {why}; all bans are made anew");
+            self.say(level, "actions", &text);
+            self.ban_anew(&jail, Some(action));
+            return;
         }
         let trouble = self.trouble.entry(Arc::clone(&outcome.jail)).or_default();
         for id in &outcome.done {

@@ -1,19 +1,24 @@
 //! What clients ask and order.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use super::{Guard, Level, Remembered, Turn, ask, stop::Ending};
 use crate::{
-    control::{ImportReport, JailCount, Refusal, socket::Asked},
+    control::{
+        ImportReport, JailCount, Refusal, Reply,
+        socket::{Asked, ReplyTo},
+    },
     daemon::{
         answer::{self, Done, Order, Outcome, Setting, Step},
         keeper::Keeper,
         log::Target,
+        runner,
     },
     engine::OrderError,
     jail::Restored,
     store::{self, Entry, import},
-    ticket::{Ban, BanTime, JailName},
+    ticket::{Ban, BanTime, Id, JailName},
+    time::Timestamp,
 };
 
 /// Bans whose trouble is remembered, for each jail.
@@ -22,6 +27,20 @@ pub(super) const TROUBLE_MAX: usize = 1000;
 const IMPORT_JAIL: &str = "portsentry";
 /// Notes of an import that are told.
 const NOTES_MAX: usize = 10;
+
+/// A client waits so long for the firewall, in seconds; then it is told what was decided.
+const HELD_S: i64 = 5;
+
+/// A reply that waits until the firewall has done what it tells of.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// For whom, and how many actions have yet to say that it is done, or failed.
+    waits: HashMap<(JailName, Id), usize>,
+    /// It goes out then in any case.
+    pub(super) until: Timestamp,
+    reply_to: ReplyTo,
+    reply: Reply,
+}
 
 impl Guard {
     /// Answers a client, or carries out what it orders; the reply goes out once all that belongs
@@ -33,11 +52,64 @@ impl Guard {
             Step::Order(order) => {
                 let text = format!("order of uid {}: {}", peer.uid, told(&order));
                 self.say(Level::DEBUG, "transmitter", &text);
+                let before = self.effects.acts.len();
                 let outcome = self.carry_out(order);
-                answer::finish(self, &request, outcome)
+                let reply = answer::finish(self, &request, outcome);
+                let waits = self.awaited(before);
+                if !waits.is_empty() {
+                    let until = self.now.plus_secs(HELD_S);
+                    self.held.push(Held { waits, until, reply_to, reply });
+                    return;
+                }
+                reply
             }
         };
         self.replies.push((reply_to, reply));
+    }
+
+    /// Whom the acts from `before` on shut out or let in, and how many actions have to say so.
+    fn awaited(&self, before: usize) -> HashMap<(JailName, Id), usize> {
+        let mut waits = HashMap::new();
+        for act in self.effects.acts.iter().skip(before) {
+            let actions = match act.action {
+                Some(_) => 1,
+                None => self.engine.rules(&act.jail).map_or(0, |rules| rules.actions.len()),
+            };
+            for ban in act.verb.bans().iter().filter(|_| actions > 0) {
+                waits.insert((Arc::clone(&act.jail), ban.id.clone()), actions);
+            }
+        }
+        waits
+    }
+
+    /// Lets go of replies that waited for this outcome.
+    pub(super) fn release(&mut self, outcome: &runner::Outcome) {
+        if self.held.is_empty() {
+            return;
+        }
+        let failed = outcome.failed.iter().map(|(id, _)| id);
+        for id in outcome.done.iter().chain(failed) {
+            let key = (Arc::clone(&outcome.jail), id.clone());
+            for held in &mut self.held {
+                if let Some(left) = held.waits.get_mut(&key) {
+                    *left -= 1;
+                    if *left == 0 {
+                        held.waits.remove(&key);
+                    }
+                }
+            }
+        }
+        self.release_late();
+    }
+
+    /// Lets go of replies that wait for nothing, or have waited long enough.
+    pub(super) fn release_late(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            match held.waits.is_empty() || held.until <= self.now {
+                true => self.replies.push((held.reply_to, held.reply)),
+                false => self.held.push(held),
+            }
+        }
     }
 
     fn carry_out(&mut self, order: Order) -> Outcome {

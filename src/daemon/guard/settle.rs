@@ -274,6 +274,7 @@ fn written(entry: jail::Entry) -> Entry {
     match entry {
         jail::Entry::Failure { jail, ticket } => Entry::Failure { jail, ticket },
         jail::Entry::Ban { jail, ban, ordered } => Entry::Ban { jail, ban, ordered },
+        jail::Entry::Spent { jail, id } => Entry::Spent { jail, id },
         jail::Entry::Prolong { jail, ban } => Entry::Prolong { jail, ban },
         jail::Entry::Unban { jail, id, why } => {
             let why = match why {
