@@ -179,7 +179,7 @@ impl Play {
         }
         bytes.extend_from_slice(filler);
         bytes.push(b'\n');
-        self.append(&self.log(), &bytes[begun..].to_vec());
+        self.append(&self.log(), &bytes[begun..]);
         bytes.pop();
         bytes.truncate(LINE_BYTES_MAX - 1);
         self.written.push(bytes);
@@ -232,7 +232,7 @@ impl Play {
                     self.lines += 1;
                 }
                 bytes.extend(self.filler());
-                self.append(&self.log(), &bytes[begun..].to_vec());
+                self.append(&self.log(), &bytes[begun..]);
                 self.half = Some(bytes);
             }
             Nuls if self.half.is_none() => {
@@ -387,7 +387,7 @@ impl Play {
             self.lines += 1;
         }
         bytes.extend_from_slice(b"late\n");
-        self.append(&path, &bytes[begun..].to_vec());
+        self.append(&path, &bytes[begun..]);
         bytes.pop();
         self.written.push(bytes);
         self.in_order = false;
