@@ -161,8 +161,8 @@ impl Scanner {
         Scanner::with(Arc::new(filter), gate, dates, options)
     }
 
-    /// Another scanner of the same filter, with nothing in its buffers.
-    fn sibling(&self) -> Scanner {
+    /// Another scanner of the same filter, for another log: nothing is in its buffers yet.
+    pub fn sibling(&self) -> Scanner {
         let (filter, gate) = (Arc::clone(&self.filter), Arc::clone(&self.gate));
         Scanner::with(filter, gate, self.dates.clone(), self.options)
     }

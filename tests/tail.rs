@@ -113,6 +113,10 @@ struct Play {
     strange: bool,
     /// What was open last is gone, so nothing tells what came after it.
     orphan: bool,
+    /// A file was deleted that only an open tail can still read.
+    buried: bool,
+    /// Rotations since the tail last looked.
+    unseen: usize,
     graves: Vec<File>,
     said: Vec<String>,
     events: Vec<TailEvent>,
@@ -137,6 +141,8 @@ impl Play {
             in_order: true,
             strange: false,
             orphan: true,
+            buried: false,
+            unseen: 0,
             graves: Vec::new(),
             said: Vec::new(),
             events: Vec::new(),
@@ -173,7 +179,7 @@ impl Play {
         }
         bytes.extend_from_slice(filler);
         bytes.push(b'\n');
-        self.append(&self.log(), &bytes[begun..].to_vec());
+        self.append(&self.log(), &bytes[begun..]);
         bytes.pop();
         bytes.truncate(LINE_BYTES_MAX - 1);
         self.written.push(bytes);
@@ -226,7 +232,7 @@ impl Play {
                     self.lines += 1;
                 }
                 bytes.extend(self.filler());
-                self.append(&self.log(), &bytes[begun..].to_vec());
+                self.append(&self.log(), &bytes[begun..]);
                 self.half = Some(bytes);
             }
             Nuls if self.half.is_none() => {
@@ -288,7 +294,12 @@ impl Play {
                 fs::rename(&new, self.log()).unwrap();
                 self.look();
             }
-            Stop => self.stop(),
+            Stop => {
+                if self.buried {
+                    self.know_all();
+                }
+                self.stop();
+            }
             Start => self.start(),
             Read => self.read_all(),
             Wait => self.now += 25,
@@ -307,6 +318,7 @@ impl Play {
             self.graves.push(file);
         }
         fs::remove_file(path).unwrap();
+        self.buried = true;
     }
 
     /// The `nth` youngest rotated file.
@@ -323,10 +335,10 @@ impl Play {
     fn shift(&mut self) {
         self.late = None;
         let oldest = self.rotated(KEPT);
-        if oldest.exists() && self.tail.is_none() {
+        self.unseen += 1;
+        if oldest.exists() && (self.tail.is_none() || self.unseen > KEPT) {
             // It may hold what was not read yet, and nobody has it open.
             self.know_all();
-            self.stop();
         }
         self.bury(&oldest);
         self.rotations += 1;
@@ -375,7 +387,7 @@ impl Play {
             self.lines += 1;
         }
         bytes.extend_from_slice(b"late\n");
-        self.append(&path, &bytes[begun..].to_vec());
+        self.append(&path, &bytes[begun..]);
         bytes.pop();
         self.written.push(bytes);
         self.in_order = false;
@@ -428,7 +440,9 @@ impl Play {
         let now = self.now();
         let limit = self.random.pick(&[300, 4096, 65_536, 262_144]);
         let before = self.read.len();
-        let mut parts = self.random.below(4);
+        let mut parts = if self.buried { 0 } else { self.random.below(4) };
+        self.buried = false;
+        self.unseen = 0;
         let Some(mut tail) = self.tail.take() else { return };
         while let Some(bytes) = tail.next(&mut self.buffer, limit, now) {
             assert!(bytes.ends_with(b"\n"));

@@ -10,12 +10,27 @@
 //! behind the lines that made them, so that the loop can store both in one transaction. The output
 //! may block: then nothing is read, and files and the journal wait.
 
-use std::sync::Arc;
+mod files;
+mod glob;
+mod journal;
+mod notice;
+mod sieve;
+mod stream;
+
+use std::{
+    collections::HashMap,
+    io::{PipeWriter, Write},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
 
 use crate::{
     scan::{Failure, Scanner},
-    source::{Encoding, JournalOptions, Position},
+    source::{Bell, Encoding, JournalOptions, Position},
+    time::{self, Timestamp},
 };
+
+pub use notice::{Level, Notice, What};
 
 /// What the loop hears.
 #[derive(Debug)]
@@ -27,87 +42,28 @@ pub enum Report {
 }
 
 /// Lines that were read from one source, in one go.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Batch {
     /// The path of the file as the jail names it (a glob's match), or the journal's name.
     pub source: Arc<str>,
-    /// How far the source has been read with these lines. `None` if they were read for a jail that
-    /// catches up, while the shared position is further on.
+    /// The jails that have read these lines.
+    pub jails: Arc<[Arc<str>]>,
+    /// How far these jails have read the source, these lines included.
     pub position: Option<Position>,
+    /// False if these jails catch up with others, which are further on: who keeps one position for
+    /// each source, and not one for each jail, keeps theirs.
+    pub shared: bool,
     /// The failures of each jail that had any, in the order of their lines.
     pub found: Vec<(Arc<str>, Vec<Failure>)>,
     /// Lines read.
     pub lines: u64,
     /// Lines cut because they were too long.
     pub cut_lines: u64,
-    /// Failures that were older than findtime, and were left out.
+    /// Halves of lines that were lost, as their other half never came.
+    pub torn_lines: u64,
+    /// Failures that were left out, since they were older than findtime, or without a date, before
+    /// the source was read to its end for the first time.
     pub stale: u64,
-}
-
-/// How loud a notice is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Level {
-    /// For those who look for a fault.
-    Debug,
-    /// The usual course.
-    Info,
-    /// Worth a look.
-    Warning,
-    /// Something does not work.
-    Error,
-}
-
-/// Something happened to a source. `Display` gives the text for the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Notice {
-    /// The source: path or journal's name.
-    pub source: Arc<str>,
-    /// The jails that read it.
-    pub jails: Vec<Arc<str>>,
-    /// What happened.
-    pub what: What,
-}
-
-/// What happened to a source.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum What {
-    /// It is being read, from this position on.
-    Added {
-        /// Where reading began.
-        offset: u64,
-        /// Hash of the first line; empty if there is none yet.
-        hash: String,
-    },
-    /// It is no longer read.
-    Removed,
-    /// It does not exist yet: its jails wait.
-    Missing,
-    /// A glob matches nothing yet: its jail waits.
-    NoMatch,
-    /// It is there, and cannot be read.
-    Unreadable(String),
-    /// Another file has taken its place.
-    Rotated,
-    /// It was emptied, and is read from its beginning.
-    Truncated,
-    /// What was stored of it fits no file any more: so much of it may have been missed.
-    Lost,
-    /// Lines bear a time that is not now; told once a day.
-    TimeOff {
-        /// How far it is off, in seconds; positive if it lies in the past.
-        behind_s: i64,
-        /// The first such line's time was taken for now.
-        now: bool,
-    },
-    /// The journal cannot be read; it will be tried again after so many seconds.
-    Failed {
-        /// Why.
-        why: String,
-        /// Seconds until the next try.
-        retry_s: u64,
-    },
-    /// The kernel cannot watch the files: they are looked at from time to time.
-    Polling(String),
 }
 
 /// A file or glob of a jail.
@@ -177,36 +133,173 @@ impl std::fmt::Debug for Reader {
 /// Takes what a reader has to say. It may block, and then the reader waits. False ends the reader.
 pub type Output = Arc<dyn Fn(Report) -> bool + Send + Sync>;
 
+/// Tells what time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What a thread is told.
+#[derive(Debug)]
+enum Order {
+    Follow(Box<Follow>),
+    AddLog(Arc<str>, Log),
+    RemoveLog(Arc<str>, String),
+    Forget(Arc<str>),
+    Pause(Arc<str>, bool),
+    Rescan,
+    Stop,
+}
+
+/// How a thread is told that there are orders.
+enum Call {
+    Bell(Arc<Bell>),
+    Pipe(PipeWriter),
+}
+
+struct Worker {
+    /// The journal that it follows; none for files.
+    journal: Option<JournalOptions>,
+    orders: mpsc::Sender<Order>,
+    call: Call,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    fn tell(&mut self, order: Order) {
+        // A thread that has ended (its output is closed) needs no orders.
+        let _ = self.orders.send(order);
+        match &mut self.call {
+            Call::Bell(bell) => bell.call(),
+            Call::Pipe(pipe) => {
+                let _ = pipe.write(b".");
+            }
+        }
+    }
+}
+
 /// Follows the sources of all jails.
 pub struct Reader {
-    _output: Output,
+    output: Output,
+    clock: Clock,
+    workers: Vec<Worker>,
+    /// Which worker reads for a jail.
+    jails: HashMap<Arc<str>, usize>,
 }
 
 impl Reader {
-    /// A reader without jails. Threads are started when the first jail needs them.
+    /// A reader without jails. Threads are started when the first jail needs them: one for all
+    /// files (scanning is faster than disks, and one order is simpler than several), and one for
+    /// each journal.
     pub fn new(output: Output) -> Reader {
-        Reader { _output: output }
+        Reader::with_clock(output, Arc::new(time::now))
+    }
+
+    /// The same, with a clock of the caller's.
+    pub fn with_clock(output: Output, clock: Clock) -> Reader {
+        Reader { output, clock, workers: Vec::new(), jails: HashMap::new() }
     }
 
     /// Follows the sources of a jail. A jail of this name is replaced: sources that it had before
     /// are read on from where they stand.
-    pub fn follow(&mut self, _jail: Follow) {}
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub fn follow(&mut self, jail: Follow) -> std::io::Result<()> {
+        let wanted = match &jail.origin {
+            Origin::Files { .. } => None,
+            Origin::Journal { options, .. } => Some(options),
+        };
+        let known = self.workers.iter().position(|worker| worker.journal.as_ref() == wanted);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let worker = self.start(wanted.cloned())?;
+                self.workers.push(worker);
+                self.workers.len() - 1
+            }
+        };
+        let name = Arc::clone(&jail.jail);
+        if self.jails.get(&name).is_some_and(|before| *before != at) {
+            self.tell(&name, Order::Forget(Arc::clone(&name)));
+        }
+        self.jails.insert(Arc::clone(&name), at);
+        self.tell(&name, Order::Follow(Box::new(jail)));
+        Ok(())
+    }
 
     /// A jail reads one more log.
-    pub fn add_log(&mut self, _jail: &str, _log: Log) {}
+    pub fn add_log(&mut self, jail: &str, log: Log) {
+        self.tell(jail, Order::AddLog(jail.into(), log));
+    }
 
     /// A jail no longer reads a log, given as it was named.
-    pub fn remove_log(&mut self, _jail: &str, _glob: &str) {}
+    pub fn remove_log(&mut self, jail: &str, glob: &str) {
+        self.tell(jail, Order::RemoveLog(jail.into(), glob.to_owned()));
+    }
 
-    /// A jail is gone.
-    pub fn forget(&mut self, _jail: &str) {}
+    /// A jail is gone. Batches with failures of it may still be on their way.
+    pub fn forget(&mut self, jail: &str) {
+        self.tell(jail, Order::Forget(jail.into()));
+        self.jails.remove(jail);
+    }
 
     /// A jail sleeps (`idle on`) or wakes; when it wakes it reads what it has missed.
-    pub fn pause(&mut self, _jail: &str, _asleep: bool) {}
+    pub fn pause(&mut self, jail: &str, asleep: bool) {
+        self.tell(jail, Order::Pause(jail.into(), asleep));
+    }
 
     /// Looks for new matches of all globs now.
-    pub fn rescan(&mut self) {}
+    pub fn rescan(&mut self) {
+        for worker in &mut self.workers {
+            worker.tell(Order::Rescan);
+        }
+    }
 
-    /// Ends all threads; what was read has been handed out.
-    pub fn stop(self) {}
+    /// Ends all threads; what was read has been handed out. The output must not block while this
+    /// waits: who calls this from the thread that empties the inbox closes the inbox before.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for worker in &mut self.workers {
+            worker.tell(Order::Stop);
+        }
+        for worker in &mut self.workers {
+            let _ = worker.thread.take().map(JoinHandle::join);
+        }
+        self.workers.clear();
+    }
+
+    fn tell(&mut self, jail: &str, order: Order) {
+        let worker = self.jails.get(jail).copied();
+        if let Some(worker) = worker.and_then(|at| self.workers.get_mut(at)) {
+            worker.tell(order);
+        }
+    }
+
+    fn start(&self, journal: Option<JournalOptions>) -> std::io::Result<Worker> {
+        let (orders, inbox) = mpsc::channel();
+        let (output, clock) = (Arc::clone(&self.output), Arc::clone(&self.clock));
+        let (call, thread) = match &journal {
+            None => {
+                let bell = Arc::new(Bell::default());
+                let mut files = files::Files::new(Arc::clone(&bell), output, clock);
+                let builder = thread::Builder::new().name("files".to_owned());
+                (Call::Bell(bell), builder.spawn(move || files.run(&inbox))?)
+            }
+            Some(options) => {
+                let (wake, call) = std::io::pipe()?;
+                let mut journal = journal::Journals::new(options.clone(), wake, output, clock);
+                let builder = thread::Builder::new().name("journal".to_owned());
+                (Call::Pipe(call), builder.spawn(move || journal.run(&inbox))?)
+            }
+        };
+        Ok(Worker { journal, orders, call, thread: Some(thread) })
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.end();
+    }
 }

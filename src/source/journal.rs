@@ -69,7 +69,7 @@ impl JournalOptions {
     }
 
     /// The arguments of journalctl(1).
-    fn arguments(&self) -> Vec<String> {
+    pub(super) fn arguments(&self) -> Vec<String> {
         let mut arguments: Vec<String> =
             ["--output=json", "--no-pager", "--quiet", "--all"].map(str::to_owned).to_vec();
         arguments.extend(self.path.iter().map(|path| format!("--directory={path}")));
@@ -96,7 +96,7 @@ pub trait ReadDebug: Read + Send + std::fmt::Debug {}
 impl<T: Read + Send + std::fmt::Debug> ReadDebug for T {}
 
 /// An entry beyond this is cut short: `--all` gives even binary fields in full.
-const ENTRY_BYTES_MAX: u64 = 4 << 20;
+pub(super) const ENTRY_BYTES_MAX: u64 = 4 << 20;
 
 impl Journal {
     /// Starts `journalctl` for entries that fit one of `matches` (all entries if there is none);
@@ -167,12 +167,17 @@ impl Drop for Journal {
 /// Reads one line of `--output=json`.
 pub fn entry(json: &[u8]) -> Option<JournalEntry> {
     let Value::Object(fields) = serde_json::from_slice(json).ok()? else { return None };
-    let number = |name: &str| text(&fields, name)?.parse::<i64>().ok();
+    entry_of(&fields)
+}
+
+/// Makes the line of an entry out of its fields.
+pub(super) fn entry_of(fields: &Map<String, Value>) -> Option<JournalEntry> {
+    let number = |name: &str| field(fields, name)?.parse::<i64>().ok();
     let micros = number("_SOURCE_REALTIME_TIMESTAMP").or(number("__REALTIME_TIMESTAMP"))?;
     let at = Timestamp::from_micros(micros);
     let mut words = Vec::new();
-    words.extend(text(&fields, "_HOSTNAME").filter(|name| !name.is_empty()));
-    let identifier = |name| text(&fields, name).filter(|word| !word.is_empty());
+    words.extend(field(fields, "_HOSTNAME").filter(|name| !name.is_empty()));
+    let identifier = |name| field(fields, name).filter(|word| !word.is_empty());
     if let Some(mut word) = identifier("SYSLOG_IDENTIFIER").or_else(|| identifier("_COMM")) {
         if let Some(pid) = identifier("SYSLOG_PID").or_else(|| identifier("_PID")) {
             word.push_str(&format!("[{pid}]"));
@@ -186,7 +191,7 @@ pub fn entry(json: &[u8]) -> Option<JournalEntry> {
             words.push(format!("[{:12.6}]", monotonic.unwrap_or(0) as f64 / 1e6));
         }
     }
-    words.push(text(&fields, "MESSAGE").unwrap_or_default());
+    words.push(field(fields, "MESSAGE").unwrap_or_default());
     let text = words.join(" ").replace('\n', "\\n");
     Some(JournalEntry { text, at, stamp: stamp(at) })
 }
@@ -203,7 +208,7 @@ fn stamp(at: Timestamp) -> String {
 }
 
 /// A field as text: a string, a list of byte values (not UTF-8), or several values of one name.
-fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn field(fields: &Map<String, Value>, name: &str) -> Option<String> {
     match fields.get(name)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

@@ -1,15 +1,20 @@
-//! Where lines come from. So far: a file, a pipe or the journal, read once from end to end.
+//! Where lines come from: a file, a pipe or the journal, read once from end to end (`blocks.rs`,
+//! `journal.rs`) or followed (`tail.rs`, `follow.rs`).
 
 mod blocks;
 mod encoding;
+mod follow;
 pub mod journal;
+mod matches;
 mod position;
 mod tail;
 mod watch;
 
 pub use blocks::{BLOCK_BYTES, Block, Blocks, LINE_BYTES_MAX};
 pub use encoding::{Encoding, NewlineKind, UnknownEncoding};
+pub use follow::{JournalFrom, JournalNews, JournalTail};
 pub use journal::{Journal, JournalEntry, JournalOptions};
+pub use matches::JournalMatches;
 pub use position::{LINGERING_MAX, Mark, Position};
-pub use tail::{LINGER_S, Losses, StartAt, Tail, TailEvent};
+pub use tail::{LINGER_S, Losses, StartAt, Tail, TailEvent, is_rotated};
 pub use watch::{Bell, Rung, Watch};

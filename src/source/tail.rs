@@ -33,6 +33,7 @@ use crate::time::Timestamp;
 
 pub use file::Losses;
 use file::{HEAD_BYTES, Open, Step};
+pub use siblings::is_rotated;
 
 /// A rotated file is looked after until nothing was written to it for so long: daemons go on
 /// writing to the old file until they are told to open the new one.
@@ -428,6 +429,7 @@ impl Tail {
             // There was no file then: all of this one is new.
         } else if let Some((place, old)) =
             siblings::same_or_copy(&siblings, &mark, &self.rotated_marks())
+                .or_else(|| siblings::emptied(&siblings, &mark))
         {
             let now_there: Vec<Mark> = open.iter().map(|open| open.mark).collect();
             let old_mark = old.mark;

@@ -74,6 +74,18 @@ fn age(log: &str, name: &str) -> Option<Age> {
     })
 }
 
+/// True if `path` is what rotation has made of `log`, or a compressed file: nothing that is written
+/// to.
+pub fn is_rotated(log: &Path, path: &Path) -> bool {
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let (Some(one), Some(other)) = (name(log), name(path)) else { return false };
+    let packed = [".gz", ".bz2", ".xz", ".zst", ".Z", ".lz4"];
+    let plain = packed.iter().find_map(|end| other.strip_suffix(end));
+    log.parent() == path.parent()
+        && one != other
+        && (age(&one, plain.unwrap_or(&other)).is_some() || plain == Some(one.as_str()))
+}
+
 impl Sibling {
     fn is_file_of(&self, mark: &Mark) -> bool {
         file::identity(&self.meta).is_same_file(mark)
@@ -84,6 +96,8 @@ impl Sibling {
 /// are one of those that are looked for.
 pub(super) fn siblings(log: &Path, wanted: &[Mark]) -> Vec<Sibling> {
     let mut found: Vec<Sibling> = Vec::new();
+    // Behind a link the log stands among its siblings under its own name.
+    let itself = fs::metadata(log).ok().map(|meta| (meta.dev(), meta.ino()));
     let mut folders = vec![log.to_path_buf()];
     // A symbolic link may lead to where the rotated files are.
     folders.extend(fs::canonicalize(log).ok().filter(|real| real != log));
@@ -102,6 +116,9 @@ pub(super) fn siblings(log: &Path, wanted: &[Mark]) -> Vec<Sibling> {
             }
             let Ok(meta) = entry.metadata() else { continue };
             let seen = |one: &Sibling| (one.meta.dev(), one.meta.ino()) == (meta.dev(), meta.ino());
+            if itself == Some((meta.dev(), meta.ino())) {
+                continue;
+            }
             let fits = found.len() < SIBLINGS_MAX || is_wanted();
             if meta.is_file() && fits && !found.iter().any(seen) {
                 found.push(Sibling { path: entry.path(), meta, age: age(&name, &other) });
@@ -130,6 +147,13 @@ pub(super) fn same_or_copy(
     let copies = siblings.iter().enumerate();
     let copies = copies.filter(|(_, one)| one.meta.len() >= mark.offset && is_new(one));
     copies.take(COPIES_MAX).find_map(|(at, _)| resumed(siblings, at, mark))
+}
+
+/// The file of which `mark` tells, to be read from its beginning: it is the one, yet what was read
+/// is no longer in it, so it was emptied before it was rotated away.
+pub(super) fn emptied(siblings: &[Sibling], mark: &Mark) -> Option<(usize, Open)> {
+    let at = place(siblings, mark).filter(|_| mark.born > 0)?;
+    Some((at, Open::new(&siblings.get(at)?.path).ok()?))
 }
 
 fn resumed(siblings: &[Sibling], at: usize, mark: &Mark) -> Option<(usize, Open)> {
