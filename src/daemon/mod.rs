@@ -1,3 +1,4 @@
 //! The daemon: the one loop, and the threads and processes around it.
 
+pub mod helper;
 pub mod runner;
