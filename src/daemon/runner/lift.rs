@@ -1,7 +1,7 @@
 //! Lift: removes all that is ours from every firewall, whatever the configuration says: the
 //! emergency exit when the daemon is dead.
 
-use super::exec::{Done, Executor, Failed, Why};
+use super::exec::{Done, Executor, Failed};
 use crate::action::{
     plan::{Command, Step, Work},
     sets::NFT_TABLE,
@@ -63,10 +63,7 @@ fn run(executor: &mut dyn Executor, command: Command) -> Result<Done, Failed> {
 
 /// What a question says; nothing if the tool is not there or knows nothing.
 fn ask(executor: &mut dyn Executor, command: Command) -> Option<Done> {
-    match run(executor, command) {
-        Ok(done) => Some(done),
-        Err(Failed { why: Why::Missing | Why::Refused | Why::Slow | Why::System, .. }) => None,
-    }
+    run(executor, command).ok()
 }
 
 /// Our chains in what `iptables -S` printed, and the text that removes them.
