@@ -5,8 +5,10 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// An address with the number of its leading bits that count.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct Cidr {
     address: IpAddr,
     bits: u8,
@@ -37,9 +39,45 @@ impl Cidr {
         self.bits == if self.address.is_ipv4() { 32 } else { 128 }
     }
 
+    /// How many leading bits count.
+    pub fn bits(self) -> u8 {
+        self.bits
+    }
+
     /// The first address of the network.
     pub fn address(self) -> IpAddr {
         self.address
+    }
+
+    /// The last address of the network.
+    pub fn last(self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(v4) => {
+                let host = u32::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+                Ipv4Addr::from(u32::from(v4) | host).into()
+            }
+            IpAddr::V6(v6) => {
+                let host = u128::MAX.checked_shr(u32::from(self.bits)).unwrap_or(0);
+                Ipv6Addr::from(u128::from(v6) | host).into()
+            }
+        }
+    }
+
+    /// True if the address lies in it; a v4-mapped one counts as its IPv4 address.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let address = plain(address);
+        address.is_ipv4() == self.address.is_ipv4()
+            && Cidr::new(address, self.bits).address == self.address
+    }
+
+    /// True if all of `other` lies in it.
+    pub fn covers(self, other: Cidr) -> bool {
+        self.bits <= other.bits && self.contains(other.address)
+    }
+
+    /// True if they have an address in common: one lies within the other.
+    pub fn touches(self, other: Cidr) -> bool {
+        self.covers(other) || other.covers(self)
     }
 }
 
@@ -84,6 +122,30 @@ pub fn normal_id(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn networks_know_what_lies_within() {
+        let net = |text: &str| {
+            let (address, bits) = text.split_once('/').unwrap();
+            Cidr::new(address.parse().unwrap(), bits.parse().unwrap())
+        };
+        for (one, other, covers, touches) in [
+            ("192.0.2.0/24", "192.0.2.128/25", true, true),
+            ("192.0.2.128/25", "192.0.2.0/24", false, true),
+            ("192.0.2.0/25", "192.0.2.128/25", false, false),
+            ("0.0.0.0/0", "192.0.2.1/32", true, true),
+            ("0.0.0.0/0", "2001:db8::/64", false, false),
+            ("::/0", "2001:db8::1/128", true, true),
+        ] {
+            assert_eq!(net(one).covers(net(other)), covers, "{one} {other}");
+            assert_eq!(net(one).touches(net(other)), touches, "{one} {other}");
+        }
+        assert!(net("192.0.2.0/24").contains("::ffff:192.0.2.9".parse().unwrap()));
+        assert_eq!(net("192.0.2.0/25").last().to_string(), "192.0.2.127");
+        assert_eq!(net("0.0.0.0/0").last().to_string(), "255.255.255.255");
+        assert_eq!(net("192.0.2.1/32").last().to_string(), "192.0.2.1");
+        assert_eq!(net("2001:db8::/112").last().to_string(), "2001:db8::ffff");
+    }
 
     #[test]
     fn ids_have_one_spelling() {

@@ -224,6 +224,13 @@ pub fn now() -> Timestamp {
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
+/// A number that nobody else can guess, for what is left to chance.
+pub fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    // The standard library seeds its hash tables from the system's random numbers.
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
 /// Measures how long something took.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);

@@ -167,7 +167,7 @@ fn every_option_of_a_jail_becomes_its_type() {
     assert_eq!(increment.factor, Some(2.4));
     assert_eq!(increment.multipliers, [1, 2, 4]);
     assert_eq!((increment.maxtime_s, increment.rndtime_s), (Some(3_024_000), Some(600)));
-    assert_eq!(increment.formula.as_ref().unwrap().value, "ban.Time * 2");
+    assert_eq!(increment.formula.as_ref().unwrap().text(), "ban.Time * 2");
     let ignored: Vec<String> = spec
         .ignoreip
         .iter()

@@ -45,7 +45,8 @@ pub struct Flag {
 /// A word of the command line that is no flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Word {
-    /// The id under which it is asked for; also its name in the docs.
+    /// The id under which it is asked for; also its name in the docs. With `...` behind the name
+    /// it takes all that follows, whatever it looks like, and must be the last.
     pub id: &'static str,
     /// True if it must be there. The docs show it; to insist on it is the tool's business, which can
     /// say better what is missing.
@@ -104,6 +105,15 @@ pub const COMMON: &[Flag] = &[
     },
 ];
 
+/// What a tool's texts have beside its flags.
+#[derive(Clone, Copy)]
+pub struct More {
+    /// What `--help` shows behind the flags.
+    pub help: fn() -> String,
+    /// The completions of a shell, if they are not those of the flags alone.
+    pub completions: fn(&str) -> Option<String>,
+}
+
 /// What the arguments ask for.
 #[derive(Debug)]
 pub enum Asked {
@@ -124,6 +134,18 @@ impl Tool {
     /// Exit code 64 with a text that names the wrong argument, the one that was probably meant,
     /// and the usage.
     pub fn ask(&self, args: impl IntoIterator<Item = OsString>) -> Result<Asked, Fault> {
+        self.ask_more(args, More { help: String::new, completions: |_| None })
+    }
+
+    /// The same, for a tool that has more to tell than its flags.
+    ///
+    /// # Errors
+    /// As [`Tool::ask`].
+    pub fn ask_more(
+        &self,
+        args: impl IntoIterator<Item = OsString>,
+        more: More,
+    ) -> Result<Asked, Fault> {
         let lenient = self.command().mut_args(|arg| arg.required(false));
         let matches = match lenient.try_get_matches_from(args) {
             Ok(matches) => matches,
@@ -138,7 +160,7 @@ impl Tool {
         };
         let given = Given(matches);
         let text = if given.is_set("help") {
-            self.command().render_help().to_string()
+            format!("{}{}", self.command().render_help(), (more.help)())
         } else if given.is_set("version") {
             format!("{} {}\n", self.name, crate::VERSION)
         } else if given.is_set("bare-version") {
@@ -146,7 +168,10 @@ impl Tool {
         } else if given.is_set("man") {
             man::render(self.frame, Some(self))
         } else if let Some(shell) = given.text("completions")? {
-            self.completions(&shell)?
+            match (more.completions)(&shell) {
+                Some(script) => script,
+                None => self.completions(&shell)?,
+            }
         } else if let Some(flag) = self.later.iter().find(|flag| given.was_typed(flag)) {
             return Err(Fault::usage(format!(
                 "{} is not there yet\n  what is: {} --help",
@@ -177,11 +202,14 @@ impl Tool {
             .infer_long_args(true)
             .args_override_self(true)
             .args(self.words.iter().map(|word| {
-                Arg::new(word.id)
-                    .value_name(word.id)
+                let arg = Arg::new(word.id)
                     .required(word.required)
                     .help(word.short_doc)
-                    .value_parser(ValueParser::os_string())
+                    .value_parser(ValueParser::os_string());
+                match word.id.strip_suffix("...") {
+                    Some(name) => arg.value_name(name).num_args(1..).trailing_var_arg(true),
+                    None => arg.value_name(word.id),
+                }
             }))
             .args(self.shown_flags().map(Flag::arg))
             .args(self.later.iter().map(|flag| flag.arg().hide(true)))
@@ -244,6 +272,20 @@ impl Given {
     /// How often a counted flag is there.
     pub fn count(&self, id: &str) -> u8 {
         self.0.try_get_one::<u8>(id).ok().flatten().copied().unwrap_or(0)
+    }
+
+    /// All values of a word that takes what follows.
+    ///
+    /// # Errors
+    /// If one of them is not UTF-8.
+    pub fn list(&self, id: &str) -> Result<Vec<String>, Fault> {
+        let values = self.0.try_get_many::<OsString>(id).ok().flatten().into_iter().flatten();
+        let text = |value: &OsString| {
+            value.clone().into_string().map_err(|value| {
+                Fault::usage(format!("{}: the text is not UTF-8", value.to_string_lossy()))
+            })
+        };
+        values.map(text).collect()
     }
 
     /// A value as it was typed, whatever its bytes.

@@ -4,6 +4,7 @@
 //! `SENTRYBAN_BLESS=1`, writes it.
 
 use super::{
+    client,
     flags::{Flag, Takes, Tool, Word},
     regex, server,
 };
@@ -21,6 +22,11 @@ pub struct Page {
 
 /// All pages.
 pub const PAGES: &[Page] = &[
+    Page {
+        file: "sentryban-client.1",
+        frame: client::flags::TOOL.frame,
+        tool: Some(&client::flags::TOOL),
+    },
     Page {
         file: "sentryban-regex.1",
         frame: regex::flags::TOOL.frame,
@@ -43,7 +49,7 @@ pub const PAGES: &[Page] = &[
     },
 ];
 
-/// Fills a frame: `@VERSION@`, `@WORDS@` and `@OPTIONS@`, and drops the comment that tells editors
+/// Fills a frame: `@VERSION@`, `@WORDS@`, `@OPTIONS@` and `@COMMANDS@` (the client's), and drops the comment that tells editors
 /// of a frame what it is (lines that begin with `.\"@`).
 pub fn render(frame: &str, tool: Option<&Tool>) -> String {
     let mut page: String = frame
@@ -52,6 +58,7 @@ pub fn render(frame: &str, tool: Option<&Tool>) -> String {
         .flat_map(|line| [line, "\n"])
         .collect();
     page = page.replace("@VERSION@", crate::VERSION);
+    page = page.replace("@COMMANDS@\n", &client::help::roff());
     if let Some(tool) = tool {
         let words: String = tool.words.iter().map(word_entry).collect();
         let options: String = tool.shown_flags().map(flag_entry).collect();

@@ -4,6 +4,7 @@
 //! `--help` from the table, `man.rs` the man page. `exit.rs` knows how a tool ends, `terminal.rs`
 //! what may be shown to a terminal.
 
+pub mod client;
 pub mod exit;
 pub mod flags;
 pub mod man;

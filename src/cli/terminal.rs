@@ -31,7 +31,8 @@ pub fn shown(text: &str, to_terminal: bool) -> Cow<'_, str> {
     if to_terminal { plain(text) } else { Cow::Borrowed(text) }
 }
 
-fn is_obeyed(letter: char) -> bool {
+/// True for what a terminal obeys instead of showing it.
+pub fn is_obeyed(letter: char) -> bool {
     let direction = matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     (letter.is_control() && letter != '\t') || direction
 }

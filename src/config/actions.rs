@@ -23,6 +23,39 @@ pub struct ActionSpec {
     pub options: Vec<(String, Located<String>)>,
 }
 
+impl ActionSpec {
+    /// True if both say the same, wherever that is written.
+    pub fn says_the_same(&self, other: &ActionSpec) -> bool {
+        let texts = |all: &[(String, Located<String>)]| -> Vec<(String, String)> {
+            all.iter().map(|(name, text)| (name.clone(), text.value.clone())).collect()
+        };
+        let kinds = match (&self.kind, &other.kind) {
+            (
+                ActionKind::Native { banaction, allports },
+                ActionKind::Native { banaction: others, allports: all },
+            ) => banaction == others && allports == all,
+            (
+                ActionKind::Template { file, hooks, start_on_demand, repair_on_unban, norestored },
+                ActionKind::Template {
+                    file: other_file,
+                    hooks: other_hooks,
+                    start_on_demand: other_demand,
+                    repair_on_unban: other_repair,
+                    norestored: other_norestored,
+                },
+            ) => {
+                file == other_file
+                    && texts(hooks) == texts(other_hooks)
+                    && start_on_demand == other_demand
+                    && repair_on_unban == other_repair
+                    && norestored == other_norestored
+            }
+            _ => false,
+        };
+        kinds && self.name == other.name && texts(&self.options) == texts(&other.options)
+    }
+}
+
 /// What does an action's work.
 #[derive(Clone, Debug)]
 pub enum ActionKind {

@@ -91,7 +91,8 @@ const GUEST_PATHS: &[(&str, &[&str])] = &[
     ("logtarget", &["/var/log/fail2ban.log"]),
 ];
 
-const LOG_LEVELS: &[&str] =
+/// The names of log levels.
+pub const LOG_LEVELS: &[&str] =
     &["CRITICAL", "ERROR", "WARNING", "NOTICE", "INFO", "DEBUG", "TRACEDEBUG", "HEAVYDEBUG"];
 
 /// Reads the main file of a tree, with everything that is wrong in it.

@@ -10,6 +10,7 @@
 
 pub mod actions;
 pub mod builtin;
+pub mod change;
 pub mod check;
 mod definition;
 

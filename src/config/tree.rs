@@ -66,6 +66,11 @@ impl Tree {
         &self.root
     }
 
+    /// True if there is a directory, and not the compiled-in files alone.
+    pub fn is_on_disk(&self) -> bool {
+        self.root != Path::new(BUILTIN_ROOT)
+    }
+
     /// True if DIR itself, not the compiled-in tree, has the file.
     pub fn has_on_disk(&self, name: &str) -> bool {
         self.root.join(name).exists()

@@ -7,6 +7,7 @@
 //! Begin with `protocol.rs` for what travels, `commands.rs` for what people type, `socket/` for
 //! how it gets there. What a request means to the daemon is not known here.
 
+pub mod commands;
 pub mod protocol;
 pub mod report;
 pub mod settings;
@@ -14,7 +15,7 @@ pub mod socket;
 
 pub use protocol::{Answer, Refusal, Reply, Request, Whom};
 pub use report::{
-    BanRow, Case, Flavor, Health, ImportReport, JailBans, JailCase, JailStats, JailStatus,
-    ServerStatus, Source, Verdict,
+    BanRow, Case, Flavor, Health, ImportReport, JailBans, JailCase, JailCount, JailStats,
+    JailStatus, JailTrouble, Pending, ServerStatus, Source, Verdict,
 };
 pub use settings::{ActionChange, ActionQuery, Change, Query, ServerChange, ServerOption};

@@ -85,7 +85,12 @@ pub enum Request {
     /// Open the log anew, after somebody moved it away.
     FlushLogs,
     /// Take over bans from fail2ban's database or portsentry's files.
-    Import(String),
+    Import {
+        /// The files, as absolute paths.
+        files: Vec<String>,
+        /// Into this jail, whatever they say; none leaves it to them.
+        jail: Option<String>,
+    },
 }
 
 /// Whom an order is about.
@@ -135,8 +140,15 @@ pub enum Answer {
     },
     /// `journalmatch`: groups of words.
     Matches(Vec<Vec<String>>),
-    /// `ignorecache`: names and values, in order.
-    Pairs(Vec<(String, String)>),
+    /// `ignorecache`.
+    Cache {
+        /// What answers are remembered under.
+        key: String,
+        /// So many of them.
+        count_max: u32,
+        /// For so many seconds.
+        time: u64,
+    },
     /// `status`.
     Status(ServerStatus),
     /// `status JAIL`.
@@ -177,3 +189,103 @@ pub enum Refusal {
     /// It was tried, or cannot be done: what is wrong, and what to do instead.
     Failed(String),
 }
+
+impl Request {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// If it is no request: [`Refusal::Invalid`].
+    pub fn read(line: &[u8]) -> Result<Request, Refusal> {
+        serde_json::from_slice(line)
+            .map_err(|error| Refusal::Invalid(format!("this is no request: {error}")))
+    }
+
+    /// The line that it travels in, its end included.
+    pub fn line(&self) -> Vec<u8> {
+        ended(serde_json::to_vec(self))
+    }
+
+    /// True if it changes nothing: whoever may only ask may send it.
+    pub fn only_asks(&self) -> bool {
+        match self {
+            Request::Ping
+            | Request::Version
+            | Request::Echo(_)
+            | Request::Status
+            | Request::JailStatus { .. }
+            | Request::Stats
+            | Request::Banned(_)
+            | Request::Why(_)
+            | Request::Get(_)
+            | Request::GetJail { .. } => true,
+            Request::Set(_)
+            | Request::SetJail { .. }
+            | Request::Unban(_)
+            | Request::Stop { .. }
+            | Request::StartJail(_)
+            | Request::StopJail(_)
+            | Request::Reload { .. }
+            | Request::Add { .. }
+            | Request::FlushLogs
+            | Request::Import { .. } => false,
+        }
+    }
+}
+
+impl Reply {
+    /// Reads a line.
+    ///
+    /// # Errors
+    /// If it is no reply.
+    pub fn read(line: &[u8]) -> Result<Reply, serde_json::Error> {
+        serde_json::from_slice(line)
+    }
+
+    /// The line that it travels in, its end included. One that would be longer than `most` becomes
+    /// a refusal that says so.
+    pub fn line(&self, most: usize) -> Vec<u8> {
+        let line = ended(serde_json::to_vec(self));
+        if line.len() <= most {
+            return line;
+        }
+        let refusal = format!("the answer would have {} bytes; ask for less", line.len());
+        ended(serde_json::to_vec(&Reply::Error(Refusal::Failed(refusal))))
+    }
+}
+
+/// Nothing in these types can fail to be written; a line that is none is refused by its reader.
+fn ended(line: serde_json::Result<Vec<u8>>) -> Vec<u8> {
+    let mut line = line.unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+impl Answer {
+    /// The answer alone, for whoever asked and knows what: `600`, `["192.0.2.1"]`, `{"jails": …}`.
+    pub fn value(&self) -> serde_json::Value {
+        match serde_json::to_value(self) {
+            // What is in it stands under its name.
+            Ok(serde_json::Value::Object(named)) => {
+                named.into_iter().next().map_or(serde_json::Value::Null, |(_, value)| value)
+            }
+            // `"nothing"`.
+            _ => serde_json::Value::Null,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Refusal::UnknownJail { jail, .. } => {
+                write!(f, "Sorry but the jail '{jail}' does not exist")
+            }
+            Refusal::DuplicateJail(jail) => write!(f, "The jail '{jail}' already exists"),
+            Refusal::Invalid(text) | Refusal::Forbidden(text) | Refusal::Failed(text) => {
+                f.write_str(text)
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

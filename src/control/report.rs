@@ -25,9 +25,9 @@ pub struct ServerStatus {
     /// The jails that count, sorted by name: running and waiting ones.
     pub jails: Vec<String>,
     /// Those among them that wait, with what they wait for.
-    pub waiting: Vec<(String, String)>,
+    pub waiting: Vec<JailTrouble>,
     /// Those that cannot run, with the reason.
-    pub disabled: Vec<(String, String)>,
+    pub disabled: Vec<JailTrouble>,
     /// What a human should know: packets dropped, a database set aside …
     pub notes: Vec<String>,
 }
@@ -79,7 +79,25 @@ pub struct JailStatus {
     /// Who is banned; none with [`Flavor::Short`].
     pub ids: Option<Vec<String>>,
     /// Bans that the firewall has not taken yet, with its answer.
-    pub pending: Vec<(String, String)>,
+    pub pending: Vec<Pending>,
+}
+
+/// A jail that does not run.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct JailTrouble {
+    /// Its name.
+    pub jail: String,
+    /// Why it does not.
+    pub reason: String,
+}
+
+/// A ban that the firewall has not taken yet.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pending {
+    /// Who is to be out.
+    pub id: String,
+    /// What the firewall, or its command, said; empty if it was not tried yet.
+    pub trouble: String,
 }
 
 /// A row of `stats`.
@@ -210,11 +228,20 @@ pub struct ImportReport {
     /// What kind of file it was.
     pub kind: String,
     /// Bans that hold now, by jail.
-    pub bans: Vec<(String, u64)>,
+    pub bans: Vec<JailCount>,
     /// Former bans, kept as history.
     pub history: u64,
     /// Rows that could not be used.
     pub skipped: u64,
     /// Why not, for the first of them, and what else a human should know.
     pub notes: Vec<String>,
+}
+
+/// So many of something in a jail.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct JailCount {
+    /// The jail.
+    pub jail: String,
+    /// So many.
+    pub count: u64,
 }

@@ -4,7 +4,7 @@
 //! [`acts`](Effects::acts) to each jail's runner in their order, the rest at leisure. Everything is
 //! an owned value; nothing here waits or fails.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::ticket::{Ban, Id, JailName, Ticket};
 
@@ -21,8 +21,10 @@ pub struct Effects {
     /// Questions to `ignorecommand`; each is answered once
     /// ([`Input::Answer`](crate::engine::Input::Answer)).
     pub asks: Vec<Ask>,
-    /// Names whose addresses are wanted; answered by `Surroundings` of the engine.
+    /// Names whose addresses are wanted (again), for `ignoreip`.
     pub lookups: Vec<Arc<str>>,
+    /// Files whose text is wanted, now and whenever it changes, for `ignoreip`.
+    pub files: Vec<PathBuf>,
     /// Lines for the log.
     pub notes: Vec<Note>,
 }

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use super::{bantime::Formula, entry};
+use super::{entry, formula::Formula};
 use crate::{net::Cidr, ticket::BanTime};
 
 /// So many actions of a jail are watched for whether they hold a ban; those beyond decide nothing.
@@ -24,8 +24,7 @@ pub struct Rules {
     pub increment: Increment,
     /// So many lines of an offender are kept (by the store).
     pub maxmatches: u32,
-    /// Our own addresses are never banned (`ignoreself`). They are not acted upon either way; with
-    /// `false` their failures are counted and reported.
+    /// Our own addresses, loopback among them, are never banned.
     pub ignoreself: bool,
     /// Who is never banned, in order.
     pub ignoreip: Vec<IgnoreEntry>,
@@ -154,6 +153,17 @@ impl IgnoreEntry {
     /// What is wrong with it, to be put behind the word.
     pub fn parse(word: &str) -> Result<IgnoreEntry, &'static str> {
         entry::parse(word)
+    }
+}
+
+/// As `ignoreip` has it.
+impl std::fmt::Display for IgnoreEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IgnoreEntry::Net(network) => network.fmt(f),
+            IgnoreEntry::Name(name) => name.fmt(f),
+            IgnoreEntry::File(path) => write!(f, "file:{}", path.display()),
+        }
     }
 }
 

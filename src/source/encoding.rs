@@ -1,5 +1,7 @@
 //! `logencoding`: how a log's bytes are letters.
 
+use std::borrow::Cow;
+
 use encoding_rs::{CoderResult, Decoder, UTF_8};
 
 /// An encoding by one of its usual names.
@@ -52,6 +54,46 @@ impl Encoding {
         };
         found.map(Encoding).ok_or_else(|| UnknownEncoding(name.trim().to_owned()))
     }
+
+    /// Its usual name.
+    pub fn name(self) -> &'static str {
+        self.0.name()
+    }
+}
+
+impl Encoding {
+    /// How lines end in it.
+    pub fn newline(self) -> NewlineKind {
+        match self.0 {
+            e if e == encoding_rs::UTF_16LE => NewlineKind::WideLittle,
+            e if e == encoding_rs::UTF_16BE => NewlineKind::WideBig,
+            _ => NewlineKind::Byte,
+        }
+    }
+
+    /// Whole lines as UTF-8. What is said to be UTF-8 already is left as it is, bad bytes and all:
+    /// they are replaced where a line is looked at.
+    pub fn text(self, lines: &[u8]) -> Cow<'_, [u8]> {
+        if self.0 == UTF_8 {
+            return Cow::Borrowed(lines);
+        }
+        match self.0.decode_with_bom_removal(lines).0 {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }
+    }
+}
+
+/// How lines end: a newline takes one byte, but for the encodings of two.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum NewlineKind {
+    /// `\n`.
+    #[default]
+    Byte,
+    /// `\n\0`: UTF-16, little end first.
+    WideLittle,
+    /// `\0\n`: UTF-16, big end first.
+    WideBig,
 }
 
 /// Python's `cp1252` is the web's `windows-1252`.

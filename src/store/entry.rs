@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    ticket::{Ban, BanTime, Id, JailName, Ticket},
+    ticket::{Ban, Id, JailName, Ticket},
     time::Timestamp,
 };
 
@@ -30,30 +30,24 @@ pub enum Entry {
         /// The failure.
         ticket: Ticket,
     },
-    /// All failures of an id are forgotten.
-    ForgetFailures {
-        /// In which jail.
-        jail: JailName,
-        /// Whose.
-        id: Id,
-    },
-    /// An id is banned; its failures in this jail become the evidence, where the ban brings less
-    /// of its own, and are forgotten. The same ban (jail, id, beginning) once more changes the row;
-    /// another one moves the row before it into the history.
+    /// An id is banned; its failures in this jail are forgotten, and their lines become the
+    /// evidence where the ban brings fewer of its own. The same ban (jail, id, beginning) once more
+    /// changes the row; another one moves the row before it into the history.
     Ban {
         /// In which jail.
         jail: JailName,
         /// The ban.
         ban: Ban,
+        /// Somebody ordered it.
+        ordered: bool,
     },
-    /// The current ban of an id lasts so long, counted from its beginning as before.
+    /// The current ban of the id is now this one: beginning, length and counts change, its evidence
+    /// does not, and its failures are forgotten. Nothing changes if the id is not banned.
     Prolong {
         /// In which jail.
         jail: JailName,
-        /// Whose.
-        id: Id,
-        /// Its whole length now.
-        time: BanTime,
+        /// The ban as it is now.
+        ban: Ban,
     },
     /// The ban of an id is over: it moves into the history, and the failures of the id are forgotten.
     Unban {
@@ -61,17 +55,41 @@ pub enum Entry {
         jail: JailName,
         /// Whose.
         id: Id,
-        /// When it was lifted.
-        when: Timestamp,
         /// What ended it.
         why: UnbanWhy,
+    },
+    /// A clean slate for an id that is not banned: its failures are forgotten, and its past bans do
+    /// not count any more.
+    Forget {
+        /// In which jail.
+        jail: JailName,
+        /// Whose.
+        id: Id,
+    },
+    /// A clean slate for a jail: all its bans are over by order, its failures are forgotten, and
+    /// past bans do not count any more.
+    UnbanAll {
+        /// Which jail.
+        jail: JailName,
+    },
+    /// A ban that is over already, of another program (`import`): for the history alone. Nothing
+    /// happens if it is there.
+    PastBan {
+        /// In which jail.
+        jail: JailName,
+        /// The ban.
+        ban: Ban,
+        /// When it ended.
+        end: Timestamp,
+        /// It was lifted by order: no later ban grows on it.
+        forgiven: bool,
     },
     /// How far a source has been read. The store does not look into it.
     Position {
         /// The source: a path, or the name of a journal.
         key: Arc<str>,
         /// Whatever the source needs for going on.
-        value: Arc<str>,
+        value: Arc<[u8]>,
     },
     /// A position is of no use any more.
     ForgetPosition {
@@ -87,16 +105,51 @@ pub enum Entry {
     },
 }
 
+impl Entry {
+    /// True if somebody ordered it, so that it must not be undone by a power cut.
+    pub(super) fn is_order(&self) -> bool {
+        matches!(
+            self,
+            Entry::Unban { why: UnbanWhy::Ordered, .. }
+                | Entry::Forget { .. }
+                | Entry::UnbanAll { .. }
+        )
+    }
+}
+
 /// What ended a ban.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum UnbanWhy {
     /// Its time was over.
     Lapsed,
-    /// Somebody lifted it. Such an entry is on the disk before [`commit`](super::Store::commit)
-    /// returns: not even a power cut brings the ban back.
-    Manual,
+    /// Somebody lifted it: it and those before it in this jail do not count any more. Such an entry
+    /// is on the disk before [`commit`](super::Store::commit) returns: not even a power cut brings
+    /// the ban back.
+    Ordered,
+    /// The id is ignored now, or protected.
+    Ignored,
     /// Its jail is gone, or another ban of the same id took its place.
     Replaced,
+}
+
+impl UnbanWhy {
+    pub(super) fn code(self) -> i64 {
+        match self {
+            UnbanWhy::Lapsed => 0,
+            UnbanWhy::Ordered => 1,
+            UnbanWhy::Ignored => 2,
+            UnbanWhy::Replaced => 3,
+        }
+    }
+
+    pub(super) fn from_code(code: i64) -> UnbanWhy {
+        match code {
+            1 => UnbanWhy::Ordered,
+            2 => UnbanWhy::Ignored,
+            3 => UnbanWhy::Replaced,
+            _ => UnbanWhy::Lapsed,
+        }
+    }
 }
 
 /// Totals of a jail since its first start.

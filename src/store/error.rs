@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf};
 
+use rusqlite::ErrorCode;
+
 /// Why a database was not opened. None of these touched the file.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -113,6 +115,29 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        let text = error.to_string();
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => StoreError::Full(text),
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::NoLargeFileSupport
+                | ErrorCode::OutOfMemory,
+            ) => StoreError::Io(text),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy(text),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Corrupt(text),
+            // No such table, no such column: somebody took it away behind our back.
+            Some(ErrorCode::Unknown) if text.contains("no such ") => StoreError::Corrupt(text),
+            _ => StoreError::Other(text),
+        }
+    }
+}
+
 /// Something for the log, told once. The store itself does not log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
@@ -126,6 +151,19 @@ pub enum Notice {
         aside: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// The file was removed, or replaced by another, while it was in use; a new one is begun. What
+    /// the daemon still knows is to be committed once more.
+    Vanished {
+        /// Where the database should be.
+        path: PathBuf,
+    },
+    /// Entries that the tables do not take were left out: our fault.
+    Refused {
+        /// How many.
+        entries: usize,
+        /// What the database said of the last one.
+        cause: StoreError,
     },
     /// Writing fails from now on; entries wait.
     Failing {
@@ -156,6 +194,19 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// What the daemon still knows (the current bans of its jails, the positions of its sources, its
+    /// totals) is to be committed once more.
+    pub fn wants_all(&self) -> bool {
+        matches!(
+            self,
+            Notice::SetAside { .. }
+                | Notice::Vanished { .. }
+                | Notice::Recovered { incomplete: true, .. }
+        )
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -166,6 +217,14 @@ impl fmt::Display for Notice {
                 path.display(),
                 aside.display()
             ),
+            Notice::Vanished { path } => write!(
+                f,
+                "{}: the database was removed or replaced while in use; it is begun anew",
+                path.display()
+            ),
+            Notice::Refused { entries, cause } => {
+                write!(f, "{entries} entries could not be written and are left out: {cause}")
+            }
             Notice::Failing { cause } => write!(
                 f,
                 "{cause}; jails go on, and what they do is kept in memory and written when this \

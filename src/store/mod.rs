@@ -1,20 +1,54 @@
 //! The store: bans, failures and positions in SQLite.
+//!
+//! ```text
+//! what happened, in one batch ──► Store::commit ──► one transaction ──► only now: banactions
+//! restart ──► Store::open ──► for_each_ban, for_each_failure, positions ──► the engine goes on
+//! ```
+//!
+//! **What is promised.** A batch is written whole or not at all, and in its place: after a crash of
+//! the daemon at any instant the database is as it was behind some batch, and that is the last one
+//! whose commit returned (or the one that was being written). A position stands in one batch with
+//! what was read before it, so no line is lost and none is counted twice.
+//!
+//! After a **power cut** the same holds, but for the last second or two: commits do not wait for the
+//! disk (`synchronous = NORMAL` on a write-ahead log); a thread syncs a second behind them. Since
+//! positions go back together with failures and bans, logs that survived are read again from there.
+//! What somebody *ordered* to be undone (`unban`) is synced before the commit returns, so that it
+//! stays undone.
+//!
+//! **What goes wrong** does not stop the guard. A commit that fails leaves its entries in a bounded
+//! queue, which goes with a later one; a damaged file is set aside and a new one begun; both are
+//! told by [`Store::take_notices`]. A database of fail2ban, or of any other program, is refused and
+//! never touched.
+//!
+//! Begin with `entry.rs` (what is written), then `schema.rs`.
 
 mod entry;
 mod error;
+mod file;
 pub mod import;
 mod past;
+mod purge;
+mod queue;
+mod read;
+mod row;
+mod schema;
+mod sync;
+mod write;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{ops::Deref, path::PathBuf};
 
-use crate::{
-    ticket::{Ban, Evidence, Id, JailName, Ticket},
-    time::Timestamp,
-};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
+
+use crate::time::Timestamp;
 
 pub use entry::{Counters, Entry, UnbanWhy};
 pub use error::{Notice, OpenError, StoreError};
 pub use past::{JailRow, Merged, Past, PastBan};
+pub use read::Reader;
+
+/// While writing fails, it is tried again so many seconds later.
+const RETRY_S: i64 = 2;
 
 /// Where the database is: what `dbfile` says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -44,7 +78,7 @@ impl Location {
 pub struct Options {
     /// `dbmaxmatches`: so many lines are kept of a ban, the newest.
     pub matches_max: usize,
-    /// `dbpurgeage`: so many seconds bans are remembered.
+    /// `dbpurgeage`: so many seconds bans are remembered after their end.
     pub purge_age_s: u64,
 }
 
@@ -54,14 +88,14 @@ impl Default for Options {
     }
 }
 
-/// Whether what is committed reaches the disk.
+/// Whether what is committed is written.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Health {
     /// There is no database, on purpose.
     Off,
-    /// It does.
+    /// It is.
     Good,
-    /// It does not; entries wait in memory.
+    /// It is not; entries wait in memory.
     Failing {
         /// Since when.
         since: Timestamp,
@@ -74,40 +108,111 @@ pub enum Health {
     },
 }
 
-/// The database, in the hands of one thread.
+#[derive(Debug)]
+struct Failing {
+    since: Timestamp,
+    tried: Timestamp,
+    cause: StoreError,
+}
+
+/// The database, in the hands of one thread. Questions are answered by the [`Reader`] that it is.
 #[derive(Debug)]
 pub struct Store {
+    // Ended before the connection of `reader`, which closes the file and clears up.
+    syncer: Option<sync::Syncer>,
+    reader: Reader,
+    location: Location,
+    identity: Option<(u64, u64)>,
+    options: Options,
+    jails: write::Jails,
+    queue: queue::Queue,
+    failing: Option<Failing>,
+    purge: purge::Purge,
     notices: Vec<Notice>,
 }
 
-/// A second, read-only look at the database, for another thread.
-#[derive(Debug)]
-pub struct Reader {}
+impl Deref for Store {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
 
 impl Store {
-    /// Opens the database, makes it where there is none, sets a damaged one aside.
+    /// Opens the database, makes it where there is none, sets a damaged one aside. A thread is
+    /// started at the first commit: open before or after going to the background, commit after.
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; the daemon may go on with [`Location::None`] or [`Location::Memory`].
+    /// [`OpenError`]; the daemon may go on with [`Location::Memory`].
     pub fn open(location: &Location, options: Options, now: Timestamp) -> Result<Store, OpenError> {
-        let _ = (location, options, now);
-        Ok(Store { notices: Vec::new() })
+        let mut store = Store {
+            syncer: None,
+            reader: Reader::default(),
+            location: location.clone(),
+            identity: None,
+            options,
+            jails: write::Jails::default(),
+            queue: queue::Queue::default(),
+            failing: None,
+            purge: purge::Purge::default(),
+            notices: Vec::new(),
+        };
+        store.connect(now)?;
+        Ok(store)
     }
 
-    /// Takes what is to be said in the log, oldest first.
+    fn connect(&mut self, now: Timestamp) -> Result<(), OpenError> {
+        self.reader.db = match &self.location {
+            Location::None => None,
+            Location::Memory => Some(in_memory(now).map_err(|error| OpenError::Io {
+                path: ":memory:".into(),
+                cause: error.to_string(),
+            })?),
+            Location::File(path) => Some(file::open(path, now, &mut self.notices)?),
+        };
+        self.reader.damage.take();
+        self.jails.clear();
+        if let Location::File(path) = &self.location {
+            self.identity = file::identity(path);
+        }
+        Ok(())
+    }
+
+    /// Takes what is to be said in the log, oldest first. [`Notice::wants_all`] tells when the
+    /// daemon is to commit once more what it knows.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
 
-    /// Whether what is committed reaches the disk.
+    /// Whether what is committed is written.
     pub fn health(&self) -> Health {
-        Health::Off
+        match &self.failing {
+            Some(failing) => Health::Failing {
+                since: failing.since,
+                cause: failing.cause.clone(),
+                waiting: self.queue.len(),
+                lost: self.queue.lost_failures + self.queue.lost_others,
+            },
+            None if self.location == Location::None => Health::Off,
+            None => Health::Good,
+        }
     }
 
-    /// Changes `dbmaxmatches` and `dbpurgeage`.
+    /// `dbmaxmatches` and `dbpurgeage` as they are now.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
+    /// Changes them.
     pub fn set_options(&mut self, options: Options) {
-        let _ = options;
+        self.options = options;
+    }
+
+    /// Where the database is.
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// Writes a batch: all of it in one transaction, in its order, behind whatever waits.
@@ -115,119 +220,217 @@ impl Store {
     /// # Errors
     ///
     /// The batch is not written yet; it waits (in its order, within a limit) and goes with a later
-    /// commit. The caller goes on as if it had been written, and says so: [`Store::take_notices`].
+    /// commit. The caller goes on as if it had been written; [`Store::take_notices`] says once what
+    /// is wrong.
     pub fn commit(&mut self, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
-        let _ = (entries, now);
+        if self.location == Location::None || entries.is_empty() && self.queue.is_empty() {
+            return Ok(());
+        }
+        if let Some(failing) = &self.failing
+            && now >= failing.tried
+            && now < failing.tried.plus_secs(RETRY_S)
+        {
+            let cause = failing.cause.clone();
+            self.wait(entries, now);
+            return Err(cause);
+        }
+        if let Err(cause) = self.write_or_mend(entries, now) {
+            let since = match self.failing.take() {
+                Some(failing) => failing.since,
+                None => {
+                    self.notices.push(Notice::Failing { cause: cause.clone() });
+                    now
+                }
+            };
+            self.failing = Some(Failing { since, tried: now, cause: cause.clone() });
+            self.wait(entries, now);
+            return Err(cause);
+        }
+        if self.failing.take().is_some() {
+            let incomplete = self.queue.lost_others > 0;
+            self.notices.push(Notice::Recovered { written: self.queue.len(), incomplete });
+        }
+        self.queue.clear();
+        if self.syncer.is_none()
+            && let Location::File(path) = &self.location
+        {
+            self.syncer = sync::Syncer::start(path.clone());
+        }
+        if let Some(syncer) = &self.syncer {
+            syncer.wake();
+        }
         Ok(())
     }
 
-    /// Work for an idle moment: writes what waits, moves the log of changes into the database, and
-    /// once an hour forgets what is old. Call it about once a second when nothing else is to be done.
+    /// Puts a batch into the queue. What is lost of it is said at the first loss; how much it was in
+    /// the end, [`Store::health`] knows.
+    fn wait(&mut self, entries: &[Entry], now: Timestamp) {
+        let first = self.queue.lost_failures + self.queue.lost_others == 0;
+        if self.queue.push(entries, now) && first {
+            self.notices.push(Notice::Lost {
+                failures: self.queue.lost_failures,
+                others: self.queue.lost_others,
+            });
+        }
+    }
+
+    /// Writes, after (or with a second try after) mending what can be mended.
+    fn write_or_mend(&mut self, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
+        let damage = self.reader.damage.take();
+        if let Some(why) = damage {
+            self.begin_anew(why, now)?;
+        }
+        if self.reader.db.is_none() {
+            self.connect(now).map_err(|error| StoreError::Io(error.to_string()))?;
+        }
+        match self.write(entries, now) {
+            Err(StoreError::Corrupt(why)) => {
+                self.begin_anew(why, now)?;
+                self.write(entries, now)
+            }
+            Err(StoreError::Other(_)) => self.write_one_by_one(entries, now),
+            result => result,
+        }
+    }
+
+    fn write(&mut self, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
+        let Some(db) = &self.reader.db else { return Ok(()) };
+        let waiting = self.queue.iter().map(|(entry, _)| entry);
+        let ordered = waiting.chain(entries).any(Entry::is_order);
+        if ordered {
+            db.pragma_update(None, "synchronous", "FULL")?;
+        }
+        let mut jails = std::mem::take(&mut self.jails);
+        let result = self.transaction(db, &mut jails, entries, now).map_err(StoreError::from);
+        if ordered {
+            // It was set a moment ago on the same connection; what fails here fails again and louder.
+            let _ = db.pragma_update(None, "synchronous", "NORMAL");
+        }
+        if result.is_ok() {
+            self.jails = jails;
+        }
+        result
+    }
+
+    /// All that waits and a batch, in one transaction.
+    fn transaction(
+        &self,
+        db: &Connection,
+        jails: &mut write::Jails,
+        entries: &[Entry],
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        let matches_max = self.options.matches_max;
+        let mut writer = write::Writer { db, jails, matches_max };
+        let batch = entries.iter().map(|entry| (entry, now));
+        for (entry, time) in self.queue.iter().chain(batch) {
+            writer.write(entry, time)?;
+        }
+        transaction.commit()
+    }
+
+    /// For a batch with an entry that the tables do not take: that one is left out, so that it does
+    /// not hold up all others for ever.
+    fn write_one_by_one(&mut self, entries: &[Entry], now: Timestamp) -> Result<(), StoreError> {
+        let Some(db) = &self.reader.db else { return Ok(()) };
+        let mut refused = None;
+        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        let batch = entries.iter().map(|entry| (entry, now));
+        for (entry, time) in self.queue.iter().chain(batch) {
+            self.jails.clear();
+            let jails = &mut self.jails;
+            let matches_max = self.options.matches_max;
+            let mut writer = write::Writer { db, jails, matches_max };
+            db.execute_batch("SAVEPOINT entry")?;
+            match writer.write(entry, time).map_err(StoreError::from) {
+                Ok(()) => (),
+                Err(cause @ StoreError::Other(_)) => {
+                    db.execute_batch("ROLLBACK TO entry")?;
+                    let (number, _) = refused.unwrap_or((0, StoreError::Other(String::new())));
+                    refused = Some((number + 1, cause));
+                }
+                Err(cause) => return Err(cause),
+            }
+            db.execute_batch("RELEASE entry")?;
+        }
+        transaction.commit()?;
+        self.jails.clear();
+        if let Some((entries, cause)) = refused {
+            self.notices.push(Notice::Refused { entries, cause });
+        }
+        Ok(())
+    }
+
+    /// The file is damaged: sets it aside and begins an empty one.
+    fn begin_anew(&mut self, why: String, now: Timestamp) -> Result<(), StoreError> {
+        self.syncer = None;
+        self.reader.db = None;
+        let io = |error: OpenError| StoreError::Io(error.to_string());
+        if let Location::File(path) = &self.location {
+            file::set_aside(path, why, now, &mut self.notices).map_err(io)?;
+        }
+        self.connect(now).map_err(io)
+    }
+
+    /// Work for an idle moment: writes what waits, and once an hour forgets what is old, a step a
+    /// call. Call it about once a second when nothing else is to be done, and at once again after
+    /// `true`: there is more to do.
     ///
     /// # Errors
     ///
     /// As [`Store::commit`].
-    pub fn housekeep(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(&[], now)
+    pub fn housekeep(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        self.look_after_file(now)?;
+        if self.reader.damage.borrow().is_some() {
+            self.write_or_mend(&[], now)?;
+        }
+        self.commit(&[], now)?;
+        match self.failing.is_none() && self.purge.is_due(now) {
+            true => self.purge_step(now),
+            false => Ok(false),
+        }
     }
 
-    /// Forgets at once what is old.
+    /// Forgets at once all that is old (`purge` of `dbpurgeage`), however long that takes.
     ///
     /// # Errors
     ///
     /// If the database cannot be written.
     pub fn purge(&mut self, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(&[], now)
+        self.purge.begin();
+        while self.purge_step(now)? {}
+        Ok(())
     }
 
-    /// Gives every ban that stands, lapsed ones that nobody lifted yet included, without what led to
-    /// it ([`Store::evidence`] has that); how many there were.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn for_each_ban(&self, each: impl FnMut(&JailName, Ban)) -> Result<u64, StoreError> {
-        let _ = each;
-        Ok(0)
+    fn purge_step(&mut self, now: Timestamp) -> Result<bool, StoreError> {
+        let Some(db) = &self.reader.db else { return Ok(false) };
+        let more = self.purge.step(db, self.options.purge_age_s, now).map_err(StoreError::from);
+        if let Err(StoreError::Corrupt(why)) = &more {
+            *self.reader.damage.borrow_mut() = Some(why.clone());
+        }
+        if let Some(syncer) = &self.syncer {
+            syncer.wake();
+        }
+        more
     }
 
-    /// Gives the failures of a jail at or after `since`, oldest first; how many there were.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn for_each_failure(
-        &self,
-        jail: &str,
-        since: Timestamp,
-        each: impl FnMut(Ticket),
-    ) -> Result<u64, StoreError> {
-        let _ = (jail, since, each);
-        Ok(0)
-    }
-
-    /// All positions, as `(key, value)`.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn positions(&self) -> Result<Vec<(Arc<str>, Arc<str>)>, StoreError> {
-        Ok(Vec::new())
-    }
-
-    /// How often an id was banned in a jail, or in any jail; none if it never was, as far as is
-    /// remembered. The current ban counts.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn past(&self, jail: Option<&str>, id: &Id) -> Result<Option<Past>, StoreError> {
-        let _ = (jail, id);
-        Ok(None)
-    }
-
-    /// The bans of an id, newest first, at most `limit`.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn history(
-        &self,
-        jail: Option<&str>,
-        id: &Id,
-        limit: usize,
-    ) -> Result<Vec<PastBan>, StoreError> {
-        let _ = (jail, id, limit);
-        Ok(Vec::new())
-    }
-
-    /// What led to the current ban of an id; none if it is not banned.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn evidence(&self, jail: &str, id: &Id) -> Result<Option<Arc<Evidence>>, StoreError> {
-        let _ = (jail, id);
-        Ok(None)
-    }
-
-    /// What all bans of an id have against it, in a jail or in all.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn merged(&self, jail: Option<&str>, id: &Id) -> Result<Merged, StoreError> {
-        let _ = (jail, id);
-        Ok(Merged::default())
-    }
-
-    /// The jails that the database knows.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn jails(&self) -> Result<Vec<JailRow>, StoreError> {
-        Ok(Vec::new())
+    /// SQLite goes on writing into a file that was removed. We do not.
+    fn look_after_file(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Location::File(path) = &self.location else { return Ok(()) };
+        if self.reader.db.is_none() || file::identity(path) == self.identity {
+            return Ok(());
+        }
+        let path = path.clone();
+        self.syncer = None;
+        if let Some(db) = &self.reader.db {
+            // The side files are found by name: they must not be mixed with those of another file.
+            let _ = db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
+        self.reader.db = None;
+        file::remove_sides(&path);
+        self.notices.push(Notice::Vanished { path });
+        self.connect(now).map_err(|error| StoreError::Io(error.to_string()))
     }
 
     /// A second connection, read-only, for slow questions from another thread; none where the
@@ -237,6 +440,16 @@ impl Store {
     ///
     /// If it cannot be opened.
     pub fn reader(&self) -> Result<Option<Reader>, StoreError> {
-        Ok(None)
+        match &self.location {
+            Location::File(path) => Reader::second(path).map(Some),
+            Location::None | Location::Memory => Ok(None),
+        }
     }
+}
+
+fn in_memory(now: Timestamp) -> rusqlite::Result<Connection> {
+    let db = Connection::open_in_memory()?;
+    file::settings(&db, true)?;
+    schema::migrate(&db, 0, now)?;
+    Ok(db)
 }

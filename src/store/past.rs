@@ -11,7 +11,7 @@ use crate::{
 /// How often an id was banned: what `bantime.increment` grows by.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Past {
-    /// Bans so far; over several jails their sum.
+    /// Which ban the last one was, counted from 1; over several jails their sum.
     pub count: u32,
     /// When the last one began.
     pub last: Timestamp,

@@ -6,6 +6,8 @@
     reason = "helpers of tests; each test uses some"
 )]
 
+pub mod lab;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},

@@ -1,7 +1,6 @@
-//! `sentryban-server`: for now its eyes only, `-t`, `-d`, `--dp` and `--str2sec`.
+//! `sentryban-server`: starts the daemon, or only looks at its configuration (`-t`, `-d`, `--dp`).
 //!
-//! The flags stand in `flags.rs`; those of fail2ban-server that need the daemon are known there, too,
-//! so that whoever types one is told that it is not there yet.
+//! The flags stand in `flags.rs`; what a running server does stands in the room `daemon`.
 
 pub mod flags;
 
@@ -21,6 +20,7 @@ use super::{
 };
 use crate::{
     config::{self, Finding, Tree, words},
+    daemon::{self, Options, Refusal, RefusalKind, log::Level},
     time,
 };
 
@@ -75,11 +75,19 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> R
     }
     let pretty = given.is_set("dump-pretty");
     let dump = pretty || given.is_set("dump");
-    if !dump && !given.is_set("test") {
-        let what = "the daemon is not there yet\n  what is: -t, -d, --dp and --str2sec";
-        return Err(Fault::usage(what).into());
-    }
     let tree = tree(given.raw("conf").map(PathBuf::from))?;
+    if !dump && !given.is_set("test") {
+        out.flush()?;
+        let options = options(&given, &tree)?;
+        if given.is_set("lift") {
+            for line in daemon::lift(&options).map_err(Fault::from)? {
+                writeln!(out, "{line}")?;
+            }
+            return Ok(0);
+        }
+        daemon::serve(options).map_err(Fault::from)?;
+        return Ok(0);
+    }
     if dump {
         out.write_all(config::dump(&tree, pretty).as_bytes())?;
     }
@@ -91,13 +99,61 @@ fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> R
     Ok(0)
 }
 
+/// How long a start in the background may take, in seconds.
+const TIMEOUT_S: u64 = 30;
+
+/// What the command line says to the daemon.
+fn options(given: &Given, tree: &Tree) -> Result<Options, Fault> {
+    if given.is_set("foreground") && given.is_set("background") {
+        return Err(Fault::usage("-f and -b: write one of the two"));
+    }
+    if let Some(level) = given.text("loglevel")?
+        && Level::parse(&level).is_none()
+    {
+        let text = format!("--loglevel {}: write INFO, NOTICE, DEBUG … or a number", plain(&level));
+        return Err(Fault::usage(text));
+    }
+    let timeout = given.parsed("timeout", "a number of seconds")?;
+    Ok(Options {
+        dir: tree.is_on_disk().then(|| tree.root().to_owned()),
+        socket: given.text("socket")?.map(absolute),
+        pidfile: given.text("pidfile")?.map(absolute),
+        loglevel: given.text("loglevel")?,
+        logtarget: given.text("logtarget")?,
+        syslogsocket: given.text("syslogsocket")?,
+        foreground: given.is_set("foreground"),
+        dry_run: given.is_set("dry-run"),
+        pname: given.text("pname")?,
+        timeout_s: timeout.unwrap_or(TIMEOUT_S),
+    })
+}
+
+/// The background stands elsewhere in the file system.
+fn absolute(path: String) -> String {
+    match std::path::absolute(&path) {
+        Ok(path) => path.to_string_lossy().into_owned(),
+        Err(_) => path,
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Fault {
+        let code = match refusal.kind {
+            RefusalKind::Usage => exit::USAGE,
+            RefusalKind::NoRight => exit::NOPERM,
+            RefusalKind::Unavailable => exit::UNAVAILABLE,
+        };
+        Fault::new(code, refusal.text)
+    }
+}
+
 /// How much to say: 0 as usual, less with each `-q`, more with each `-v`.
 fn verbosity(given: &Given) -> i16 {
     i16::from(given.count("verbose")) - i16::from(given.count("quiet"))
 }
 
 /// A fail2ban that runs on the same tree would ban everybody a second time.
-fn rival(tree: &Tree) -> Vec<Finding> {
+pub(super) fn rival(tree: &Tree) -> Vec<Finding> {
     let (main, _) = config::read_main(tree);
     let Some(socket) = main.fail2ban_socket else { return Vec::new() };
     match std::os::unix::net::UnixStream::connect(&socket.value) {
@@ -111,7 +167,7 @@ fn rival(tree: &Tree) -> Vec<Finding> {
 }
 
 /// The tree to read; a directory that was asked for must exist.
-fn tree(asked: Option<PathBuf>) -> Result<Tree, Fault> {
+pub(super) fn tree(asked: Option<PathBuf>) -> Result<Tree, Fault> {
     let is_asked = asked.is_some();
     let dir = asked.unwrap_or_else(|| PathBuf::from(CONFIG));
     match (dir.is_dir(), is_asked) {

@@ -2,86 +2,40 @@
 //!
 //! The server's end ([`listen`]) has a thread that accepts and one for each client; every request
 //! is handed into a callback as [`Asked`] and answered through its [`ReplyTo`], at once or later.
+//! The client's end is a [`Connection`]. `door.rs` makes and guards the socket file, `line.rs`
+//! reads and writes lines with limits in length and time.
 
-use std::{fs, io, path::PathBuf, sync::mpsc::SyncSender};
+mod client;
+mod door;
+mod line;
+mod peer;
+mod server;
 
-use super::protocol::{Reply, Request};
+use std::time::Duration;
 
-/// Who is at the other end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Peer {
-    /// Process id, where the system tells it.
-    pub pid: Option<i32>,
-    /// User id.
-    pub uid: u32,
-    /// True if it may order; else it may only ask.
-    pub may_order: bool,
-}
+pub use client::{AskError, Connection, OpenError};
+pub use door::{Door, ListenError};
+pub use peer::Peer;
+pub use server::{Asked, Listener, ReplyTo, listen, reply_to};
 
-/// A request on its way to whoever answers it.
-#[derive(Debug)]
-pub struct Asked {
-    /// What is asked; a peer that may not order has no order in here.
-    pub request: Request,
-    /// By whom.
-    pub peer: Peer,
-    /// Where the reply goes.
-    pub reply_to: ReplyTo,
-}
-
-/// Takes the one reply to a request. Dropped without one, the client is told that there is none.
-#[derive(Debug)]
-pub struct ReplyTo(SyncSender<Reply>);
-
-impl ReplyTo {
-    /// Sends the reply; a client that went away is no fault. Never blocks.
-    pub fn send(self, reply: Reply) {
-        let _ = self.0.try_send(reply);
-    }
-}
-
-/// Where and for whom to listen.
-#[derive(Clone, Debug)]
-pub struct Door {
-    /// The socket's path.
-    pub path: PathBuf,
-    /// Members of this group may ask, but not order.
-    pub group: Option<u32>,
-}
-
-/// The open server end: dropped, it accepts nobody any more and its socket file is gone.
-#[derive(Debug)]
-pub struct Listener {
-    path: PathBuf,
-}
-
-/// Why there is no server end.
-#[derive(Debug)]
-pub enum ListenError {
-    /// A server answers there already.
-    InUse(PathBuf),
-    /// Something is there that is no socket, or not safe to use, and why.
-    Unsafe(PathBuf, String),
-    /// The system refused.
-    Io(PathBuf, io::Error),
-}
-
-/// Opens the socket (0600, or 0660 with a group) and starts to accept. `hand_in` is called on the
-/// client's own thread and may block for as long as the inbox is full; it gives the request back as
-/// false if nobody answers any more.
-///
-/// # Errors
-/// If a server answers there, if the path is not safe, or if the system refuses.
-pub fn listen(
-    door: Door,
-    hand_in: impl Fn(Asked) -> bool + Send + Sync + 'static,
-) -> Result<Listener, ListenError> {
-    let _ = hand_in;
-    Ok(Listener { path: door.path })
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
-    }
-}
+/// A request of somebody who may order is at most so long: what a shell can pass, and some.
+pub const REQUEST_MAX: usize = 4 << 20;
+/// A request of somebody who may only ask.
+pub const REQUEST_MAX_GUEST: usize = 64 << 10;
+/// A reply is at most so long: several million bans.
+pub const REPLY_MAX: usize = 512 << 20;
+/// So many clients are served at once.
+pub const CLIENTS_MAX: usize = 64;
+/// So many of them may be some that only ask: they cannot lock out those who order.
+pub const GUESTS_MAX: usize = 32;
+/// A client that asks nothing is sent away after this.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// A line that has begun must have ended after this.
+pub const LINE_MAX: Duration = Duration::from_secs(10);
+/// A client must have taken its reply after this.
+pub const TAKING_MAX: Duration = Duration::from_secs(60);
+/// A request must have been answered after this: a reload of everything, or a stop that lifts a
+/// million bans.
+pub const ANSWER_MAX: Duration = Duration::from_secs(600);
+/// When the server ends, replies that are on their way get so long.
+pub const CLOSING_MAX: Duration = Duration::from_secs(2);

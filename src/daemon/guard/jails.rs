@@ -1,0 +1,503 @@
+//! Jails come and go: at start, by reload, by order.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{Ending, Guard, Level, Remembered, Turn, ask};
+use crate::{
+    config::{self, Config, Finding, JailSpec, MainSpec},
+    control::Refusal,
+    daemon::{
+        answer::{Done, Outcome},
+        inbox::Event,
+        keeper::{self, Keeper, Lines},
+        log::{Level as LogLevel, Target},
+        reader::{Notice, What},
+        runner::{Job, Runner, Verb},
+        start,
+    },
+    jail::Restored,
+    source::Position,
+    store,
+    ticket::{JailName, Ticket},
+};
+
+/// Bans are handed to the engine in such batches at start.
+const RESTORED_PER_CALL: usize = 4096;
+
+/// What the main file says of the database.
+pub(in crate::daemon) fn store_options(main: &MainSpec) -> store::Options {
+    store::Options {
+        matches_max: usize::try_from(main.dbmaxmatches).unwrap_or(usize::MAX),
+        purge_age_s: main.dbpurgeage_s,
+    }
+}
+
+impl Guard {
+    /// Brings up every jail of the configuration, with what the store remembers.
+    pub fn load(&mut self) {
+        let config = config::read(&self.tree);
+        self.tell(&config);
+        self.watcher.look();
+        self.say(Level::INFO, "server", &format!("Starting sentryban v{}", crate::VERSION));
+        for jail in config.jails.jails {
+            self.add_jail(jail);
+        }
+        let specs: Vec<JailSpec> = self.runnable();
+        for spec in &specs {
+            self.begin(spec);
+        }
+        self.restore(&specs);
+        self.settle();
+        self.tell_bantimes();
+        for spec in specs {
+            self.follow(&spec);
+        }
+        self.settle();
+        self.log.flush();
+    }
+
+    /// Says what is wrong with the configuration.
+    fn tell(&mut self, config: &Config) {
+        let findings = config.main_findings.iter().chain(&config.jails.findings);
+        for finding in findings.cloned().collect::<Vec<Finding>>() {
+            self.find(&finding);
+        }
+    }
+
+    fn find(&mut self, finding: &Finding) {
+        let level = if finding.is_fault() { Level::ERROR } else { Level::WARNING };
+        self.say(level, "configuration", &finding.to_string());
+    }
+
+    /// Enters a jail of the configuration; nothing runs yet.
+    fn add_jail(&mut self, jail: config::Jail) {
+        for finding in &jail.findings {
+            self.find(finding);
+        }
+        let mut keeper = Keeper::new(&jail.name);
+        keeper.spec = jail.spec;
+        if keeper.spec.is_none() {
+            let fault = jail.findings.iter().find(|finding| finding.is_fault());
+            let reason = fault.map(ToString::to_string).unwrap_or_default();
+            self.say(Level::ERROR, "jail", &format!("Jail '{}' is disabled", jail.name));
+            keeper.disabled = Some(reason);
+        }
+        self.jails.insert(Arc::clone(&keeper.name), keeper);
+    }
+
+    fn runnable(&self) -> Vec<JailSpec> {
+        let runs = self.jails.values().filter(|keeper| keeper.runs() && !keeper.unstarted);
+        runs.filter_map(|keeper| keeper.spec.clone()).collect()
+    }
+
+    /// A jail that cannot run says why, in the log and in `status`.
+    fn disable(&mut self, name: &str, reason: String) {
+        self.say(Level::ERROR, "jail", &format!("Jail '{name}' is disabled: {reason}"));
+        if let Some(keeper) = self.jails.get_mut(name) {
+            keeper.disabled = Some(reason);
+        }
+    }
+
+    /// Starts a jail by order, with what the store remembers.
+    pub(super) fn start_jail(&mut self, spec: JailSpec) {
+        if self.begin(&spec) {
+            self.restore(std::slice::from_ref(&spec));
+            self.settle();
+            self.follow(&spec);
+        }
+    }
+
+    /// Engine and runner of a jail; no line is read yet.
+    fn begin(&mut self, spec: &JailSpec) -> bool {
+        let name: JailName = spec.name.as_str().into();
+        self.say(Level::INFO, "jail", &format!("Creating new jail '{name}'"));
+        if let Some(reason) = self.rival_of(spec) {
+            self.disable(&name, reason);
+            return false;
+        }
+        let actions = match self.executors.actions(spec) {
+            Ok(actions) => actions,
+            Err(reason) => {
+                self.disable(&name, reason);
+                return false;
+            }
+        };
+        let runner = {
+            let sender = self.sender.clone();
+            let outlet = Box::new(move |outcome: crate::daemon::runner::Outcome| {
+                let _ = sender.send(Event::Done(outcome));
+            });
+            match Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet) {
+                Ok(runner) => runner,
+                Err(error) => {
+                    self.disable(&name, format!("no thread for its actions: {error}"));
+                    return false;
+                }
+            }
+        };
+        self.runners.insert(Arc::clone(&name), runner);
+        let rules = spec.rules(self.main.is_guest);
+        for line in
+            [format!("  maxRetry: {}", rules.maxretry), format!("  findtime: {}", rules.findtime_s)]
+        {
+            self.say(Level::INFO, "filter", &line);
+        }
+        self.say(Level::INFO, "actions", &format!("  banTime: {}", rules.bantime.secs()));
+        let findtime_s = rules.findtime_s;
+        if ask!(self.add_jail(&name, rules)).is_err() {
+            return false;
+        }
+        self.entries.push(store::Entry::JailStart { jail: Arc::clone(&name), findtime_s });
+        self.order(name, Job::of(Verb::Start));
+        true
+    }
+
+    /// A fail2ban that answers in its own house would run the same commands as we.
+    fn rival_of(&self, spec: &JailSpec) -> Option<String> {
+        let has_template = spec
+            .actions
+            .iter()
+            .any(|action| matches!(action.kind, config::ActionKind::Template { .. }));
+        let socket = self.main.fail2ban_socket.as_ref().filter(|_| has_template)?;
+        std::os::unix::net::UnixStream::connect(&socket.value).ok()?;
+        Some(format!(
+            "fail2ban runs on this tree (it answers on {}), and both would run the same commands; \
+             stop it with `systemctl disable --now fail2ban`",
+            socket.value
+        ))
+    }
+
+    /// Bans and failures that the store remembers.
+    fn restore(&mut self, specs: &[JailSpec]) {
+        let mut bans: HashMap<JailName, Vec<Restored>> =
+            specs.iter().map(|spec| (spec.name.as_str().into(), Vec::new())).collect();
+        let mut trouble = None;
+        let read = {
+            let (engine, effects) = (&mut self.engine, &mut self.effects);
+            let history = Remembered(&self.store);
+            let mut turn = Turn { now: self.now, history: &history, effects };
+            let read = self.store.for_each_ban(|jail, ban, ordered| {
+                let Some(waiting) = bans.get_mut(jail) else { return };
+                waiting.push(Restored { ban, ordered });
+                if waiting.len() >= RESTORED_PER_CALL {
+                    let full = std::mem::take(waiting);
+                    let _ = engine.restore(jail, full, Vec::new(), &mut turn);
+                }
+            });
+            for (jail, rest) in bans {
+                let since = engine.rules(&jail).map_or(0, |rules| rules.findtime_s);
+                let since = turn.now.plus_secs(-i64::try_from(since).unwrap_or(i64::MAX));
+                let mut failures: Vec<Ticket> = Vec::new();
+                if let Err(error) =
+                    self.store.for_each_failure(&jail, since, |ticket| failures.push(ticket))
+                {
+                    trouble = Some(error);
+                }
+                let _ = engine.restore(&jail, rest, failures, &mut turn);
+            }
+            read
+        };
+        if let Some(error) = read.err().or(trouble) {
+            self.say(Level::ERROR, "database", &error.to_string());
+        }
+    }
+
+    /// A jail's lines are read from now on.
+    fn follow(&mut self, spec: &JailSpec) {
+        let name: JailName = spec.name.as_str().into();
+        if self.positions.is_empty() {
+            let positions = &mut self.positions;
+            let read = self.store.for_each_position(|key, value| {
+                let row = String::from_utf8_lossy(value);
+                if let Some(position) = Position::from_row(&row) {
+                    positions.insert(key.into(), position);
+                }
+            });
+            if let Err(error) = read {
+                self.say(Level::ERROR, "database", &error.to_string());
+            }
+        }
+        let stored: Vec<(Arc<str>, Position)> =
+            self.positions.iter().map(|(key, at)| (Arc::clone(key), at.clone())).collect();
+        let lines = match keeper::lines(spec, &stored, self.now) {
+            Ok(lines) => lines,
+            Err(reason) => {
+                self.disable(&name, reason);
+                self.drop_jail(&name, Ending::Leave);
+                return;
+            }
+        };
+        let backend = super::state::backend_name(spec);
+        self.say(Level::INFO, "jail", &format!("Jail '{name}' uses {backend}"));
+        if let Lines::Follow(follow) = lines {
+            let journal = matches!(follow.origin, crate::daemon::reader::Origin::Journal { .. });
+            if let Some(keeper) = self.jails.get_mut(&name) {
+                keeper.journal = journal;
+            }
+            if let Some(reader) = &mut self.reader {
+                reader.follow(*follow);
+            }
+        }
+        self.say(Level::INFO, "jail", &format!("Jail '{name}' started"));
+    }
+
+    /// Takes note of what happened to a source.
+    pub(super) fn hear(&mut self, notice: &Notice) {
+        use crate::daemon::reader::Level as Loud;
+        let level = match notice.level() {
+            Loud::Debug => LogLevel::DEBUG,
+            Loud::Info => LogLevel::INFO,
+            Loud::Warning => LogLevel::WARNING,
+            Loud::Error => LogLevel::ERROR,
+        };
+        self.say(level, "filter", &notice.to_string());
+        for jail in &notice.jails {
+            let Some(keeper) = self.jails.get_mut(jail) else { continue };
+            let waited = matches!(keeper.health(false), crate::control::Health::Waiting(_));
+            keeper.hear(notice);
+            if waited && matches!(notice.what, What::Added { .. }) {
+                let text = format!("Jail '{jail}' waits no longer: it reads {}", notice.source);
+                self.say(Level::NOTICE, "jail", &text);
+            }
+        }
+    }
+
+    /// Stops a jail by order and forgets that it was there; its bans stay in the store.
+    pub(super) fn stop_jail(&mut self, name: &str, ending: Ending) {
+        self.drop_jail(name, ending);
+        self.jails.shift_remove(name);
+        self.say(Level::INFO, "jail", &format!("Jail '{name}' stopped"));
+    }
+
+    /// Ends what runs for a jail.
+    fn drop_jail(&mut self, name: &str, ending: Ending) {
+        if let Some(reader) = &mut self.reader {
+            reader.forget(name);
+        }
+        let _ = ask!(self.remove_jail(name));
+        // What was ordered before is done before.
+        self.settle();
+        self.waiting.retain(|(jail, _)| **jail != *name);
+        self.trouble.remove(name);
+        if let Some(runner) = self.runners.remove(name) {
+            runner.order(Job::of(ending.verb()));
+            self.leaving.push(runner);
+        }
+        self.leaving.retain(|runner| !runner.is_done());
+    }
+
+    /// Puts another spec in the place of a jail's: counters, bans and positions stay.
+    pub(super) fn change_jail(&mut self, spec: JailSpec) {
+        let name: JailName = spec.name.as_str().into();
+        let old = self.jails.get(&name).and_then(|keeper| keeper.spec.clone());
+        let runs = self.runners.contains_key(&name);
+        let (Some(old), true) = (old, runs) else {
+            if let Some(keeper) = self.jails.get_mut(&name) {
+                keeper.disabled = None;
+                keeper.spec = Some(spec.clone());
+                if !keeper.unstarted {
+                    self.start_jail(spec);
+                }
+            }
+            return;
+        };
+        if !same_actions(&old, &spec) {
+            match self.executors.actions(&spec) {
+                Ok(actions) => {
+                    if let Some(runner) = self.runners.get(&name) {
+                        runner.replace(actions);
+                    }
+                }
+                Err(reason) => {
+                    let text = format!("Jail '{name}' keeps its actions: {reason}");
+                    self.say(Level::ERROR, "jail", &text);
+                    return;
+                }
+            }
+        }
+        let rules = spec.rules(self.main.is_guest);
+        let findtime_s = rules.findtime_s;
+        self.entries.push(store::Entry::JailStart { jail: Arc::clone(&name), findtime_s });
+        let _ = ask!(self.set_rules(&name, rules));
+        let reads_anew = !same_lines(&old, &spec);
+        if let Some(keeper) = self.jails.get_mut(&name) {
+            keeper.spec = Some(spec.clone());
+            if reads_anew {
+                keeper.files.clear();
+                keeper.missing.clear();
+                keeper.journal = false;
+            }
+        }
+        if reads_anew {
+            self.settle();
+            self.follow(&spec);
+        }
+    }
+
+    /// Reads the configuration again: of one jail, or all of it.
+    pub(super) fn reload(&mut self, only: Option<&str>, restart: bool, unban: bool) -> Outcome {
+        self.say(
+            Level::INFO,
+            "server",
+            &match only {
+                None => "Reload all jails".to_owned(),
+                Some(jail) => format!("Reload jail '{jail}'"),
+            },
+        );
+        let (main, main_findings) = start::settings(&self.tree, &self.options);
+        let config = Config { main: main.clone(), main_findings, ..config::read(&self.tree) };
+        let faults = |findings: &[Finding]| findings.iter().filter(|f| f.is_fault()).count();
+        if only.is_none() {
+            self.tell(&config);
+            self.change_main(main);
+        }
+        let mut wanted: BTreeMap<String, config::Jail> = BTreeMap::new();
+        let mut order = Vec::new();
+        for jail in config.jails.jails {
+            if only.is_none_or(|only| only == jail.name) {
+                order.push(jail.name.clone());
+                wanted.insert(jail.name.clone(), jail);
+            }
+        }
+        if let Some(only) = only
+            && wanted.is_empty()
+            && !self.jails.contains_key(only)
+        {
+            return Err(Refusal::UnknownJail { jail: only.to_owned(), hint: None });
+        }
+        if unban {
+            let lifted = ask!(self.unban_all(only)).map_err(super::orders::refused)?;
+            self.say(Level::NOTICE, "actions", &format!("{lifted} bans lifted before the reload"));
+            self.settle();
+        }
+        let gone: Vec<JailName> = self
+            .jails
+            .keys()
+            .filter(|name| only.is_none_or(|only| only == &***name))
+            .filter(|name| restart || !wanted.contains_key(&***name))
+            .cloned()
+            .collect();
+        for name in gone {
+            self.stop_jail(&name, Ending::Lift);
+        }
+        let mut broken = 0;
+        for name in order {
+            let Some(jail) = wanted.remove(&name) else { continue };
+            broken += usize::from(faults(&jail.findings) > 0);
+            match (jail.spec.clone(), self.jails.contains_key(name.as_str())) {
+                (Some(spec), true) => {
+                    for finding in &jail.findings {
+                        self.find(finding);
+                    }
+                    if !self.is_as_before(&spec) {
+                        self.change_jail(spec);
+                    }
+                }
+                (Some(spec), false) => {
+                    self.add_jail(jail);
+                    self.start_jail(spec);
+                }
+                (None, true) if self.runners.contains_key(name.as_str()) => {
+                    for finding in &jail.findings {
+                        self.find(finding);
+                    }
+                    let text = format!("Jail '{name}' goes on as it was before the reload");
+                    self.say(Level::ERROR, "jail", &text);
+                }
+                (None, _) => {
+                    self.jails.shift_remove(name.as_str());
+                    self.add_jail(jail);
+                }
+            }
+        }
+        self.say(Level::INFO, "server", "Reload finished.");
+        match broken {
+            0 => Ok(Done::Yes),
+            some => Err(Refusal::Failed(format!(
+                "{some} jail(s) have faults and were not changed: see the log, or \
+                 `sentryban-server -t`"
+            ))),
+        }
+    }
+
+    fn is_as_before(&self, spec: &JailSpec) -> bool {
+        let old = self.jails.get(spec.name.as_str());
+        let runs = self.runners.contains_key(spec.name.as_str());
+        runs && old.and_then(|old| old.spec.as_ref()).is_some_and(|old| {
+            same_actions(old, spec)
+                && same_lines(old, spec)
+                && old.rules(self.main.is_guest) == spec.rules(self.main.is_guest)
+        })
+    }
+
+    /// Settings of the main file that can change while we run.
+    fn change_main(&mut self, main: MainSpec) {
+        if let Some(level) = Level::parse(&main.loglevel.value) {
+            self.log.set_level(level);
+        }
+        let moved = main.logtarget.value != self.main.logtarget.value
+            || main.syslogsocket.value != self.main.syslogsocket.value;
+        if moved {
+            let target = Target::parse(&main.logtarget.value, &main.syslogsocket.value);
+            let opened = target
+                .map_err(|bad| bad.0)
+                .and_then(|target| self.log.set_target(target).map_err(|error| error.to_string()));
+            if let Err(error) = opened {
+                self.say(Level::ERROR, "server", &format!("the log stays where it is: {error}"));
+            }
+        }
+        for (what, old, new) in [
+            ("socket", &self.main.socket.value, &main.socket.value),
+            ("dbfile", &self.main.dbfile.value, &main.dbfile.value),
+        ] {
+            if old != new {
+                let text = format!("'{what}' changes with the next start only");
+                self.log.write(self.now, Level::WARNING, "server", format_args!("{text}"));
+            }
+        }
+        self.store.set_options(store_options(&main));
+        let old = std::mem::replace(&mut self.main, main);
+        (self.main.socket, self.main.dbfile, self.main.pidfile) =
+            (old.socket, old.dbfile, old.pidfile);
+    }
+}
+
+/// The same actions, told the same, wherever that is written.
+fn same_actions(one: &JailSpec, other: &JailSpec) -> bool {
+    one.actions.len() == other.actions.len()
+        && one.actions.iter().zip(&other.actions).all(|(one, other)| one.says_the_same(other))
+}
+
+/// The same lines would be found in the same places.
+fn same_lines(one: &JailSpec, other: &JailSpec) -> bool {
+    let values = |spec: &JailSpec| {
+        let filter = spec.filter.as_ref().map(|filter| {
+            let texts = |all: &[crate::place::Located<String>]| {
+                all.iter().map(|one| one.value.clone()).collect::<Vec<_>>()
+            };
+            (
+                texts(&filter.failregex),
+                texts(&filter.ignoreregex),
+                filter.prefregex.as_ref().map(|one| one.value.clone()),
+                filter.datepattern.as_ref().map(|one| one.value.clone()),
+                filter.maxlines.as_ref().map(|one| one.value),
+                filter.usedns,
+                filter.journalmatch.clone(),
+            )
+        });
+        let logs: Vec<(String, bool)> =
+            spec.logpath.iter().map(|log| (log.glob.clone(), log.from_end)).collect();
+        (
+            filter,
+            logs,
+            spec.backend.value.clone(),
+            spec.logencoding.value.clone(),
+            spec.logtimezone.as_ref().map(|zone| zone.value.clone()),
+            spec.findtime_s,
+        )
+    };
+    values(one) == values(other)
+}

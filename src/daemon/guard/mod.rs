@@ -1,0 +1,470 @@
+//! `Guard`: the one loop. What happens comes out of the inbox; the engine says what is to be done;
+//! the store writes it down in one transaction; then it is done.
+//!
+//! ```text
+//! inbox ──► engine ──► Effects ──► store (commit) ──► runners, resolver, log
+//!   ▲                                                   │
+//!   └──────────── outcomes, answers ◄───────────────────┘
+//! ```
+//!
+//! Everything here is one thread, so that there is one order of things. Nothing here waits for
+//! anybody: who takes time has a thread of his own and answers through the inbox.
+
+mod jails;
+mod orders;
+mod preface;
+mod settle;
+mod state;
+mod stop;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use indexmap::IndexMap;
+
+pub(super) use self::jails::store_options;
+pub use self::stop::Ending;
+use super::{
+    Options,
+    inbox::{Event, Gate, Mark, Sender},
+    keeper::Keeper,
+    log::{Level, Log},
+    reader::{self, Reader, Report},
+    resolver::{Answer, Question, Resolver},
+    runner::{Outcome, Runner},
+    surroundings::Watcher,
+};
+use crate::{
+    config::{MainSpec, Tree},
+    engine::{Effects, Engine, History, Input, Past, Turn},
+    jail,
+    scan::Failure,
+    store::{self, Store},
+    ticket::{Evidence, Id, JailName, Ticket},
+    time::{self, Stopwatch, Timestamp},
+};
+
+/// So many events are taken from the inbox before what they led to is written down.
+const EVENTS_PER_TURN_MAX: usize = 256;
+/// Where nothing happens and nothing is due, the loop still looks around so often, in seconds.
+const IDLE_S: i64 = 600;
+/// So long after the last write the store gets time for itself, in seconds.
+const HOUSEKEEPING_S: i64 = 1;
+/// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
+const LOOK_AROUND_S: i64 = 1;
+
+/// The daemon, while it runs.
+#[derive(Debug)]
+pub struct Guard {
+    options: Options,
+    tree: Tree,
+    main: MainSpec,
+    log: Log,
+    store: Store,
+    engine: Engine,
+    effects: Effects,
+    /// What the store is to write with the effects of this turn, before or behind them.
+    entries: Vec<store::Entry>,
+    jails: IndexMap<JailName, Keeper>,
+    runners: HashMap<JailName, Runner>,
+    /// Runners of jails that are gone, until their last orders are done.
+    leaving: Vec<Runner>,
+    /// Orders that a full runner did not take.
+    waiting: Vec<(JailName, super::runner::Job)>,
+    /// What the firewall says of bans that it does not take.
+    trouble: HashMap<JailName, IndexMap<Id, String>>,
+    reader: Option<Reader>,
+    resolver: Resolver<Mark>,
+    watcher: Watcher,
+    executors: super::Executors,
+    sender: Sender,
+    gate: Gate,
+    inbox: mpsc::Receiver<Event>,
+    /// Replies that go out when what they tell of is written down.
+    replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
+    positions: HashMap<Arc<str>, crate::source::Position>,
+    now: Timestamp,
+    clock: Stopwatch,
+    /// What the wall clock would show if nobody had set it since `clock` started.
+    started: Timestamp,
+    looked_around: Timestamp,
+    housekeeping_due: Option<Timestamp>,
+    ending: Option<Ending>,
+    /// The foreground's terminal went away, or Ctrl-C was typed on it: an emergency exit.
+    at_terminal: bool,
+}
+
+/// What a guard is made of: all that was opened while there was one thread.
+#[derive(Debug)]
+pub struct Parts {
+    /// The command line.
+    pub options: Options,
+    /// The configuration's tree.
+    pub tree: Tree,
+    /// Its main file, with the command line on top.
+    pub main: MainSpec,
+    /// Our log.
+    pub log: Log,
+    /// The database.
+    pub store: Store,
+    /// Who runs plans.
+    pub executors: super::Executors,
+    /// The way into the inbox.
+    pub sender: Sender,
+    /// The inbox.
+    pub inbox: mpsc::Receiver<Event>,
+    /// It runs in the foreground of a terminal.
+    pub at_terminal: bool,
+}
+
+/// The store, as the engine asks it.
+struct Remembered<'a>(&'a Store);
+
+impl History for Remembered<'_> {
+    fn past(&self, jail: Option<&str>, id: &Id) -> Option<Past> {
+        // A database that cannot be read knows of no former bans; its trouble is told elsewhere.
+        let past = self.0.past(jail, id).ok().flatten()?;
+        Some(Past { count: past.count, last: past.last, time: past.time })
+    }
+}
+
+/// Asks the engine, with the store's memory and this turn's effects at its side.
+macro_rules! ask {
+    ($guard:ident . $call:ident ( $($argument:expr),* )) => {{
+        let history = Remembered(&$guard.store);
+        let mut turn =
+            Turn { now: $guard.now, history: &history, effects: &mut $guard.effects };
+        $guard.engine.$call($($argument,)* &mut turn)
+    }};
+}
+use ask;
+
+impl Guard {
+    /// Puts the parts together and starts the threads; no jail runs yet.
+    ///
+    /// # Errors
+    /// The system has no threads left.
+    pub fn new(parts: Parts) -> std::io::Result<Guard> {
+        let Parts { options, tree, main, log, store, executors, sender, inbox, at_terminal } =
+            parts;
+        let now = time::now();
+        let gate = Gate::default();
+        let resolver = {
+            let sender = sender.clone();
+            Resolver::spawn(move |question, answer, mark| {
+                sender.send(Event::Resolved(question, answer, mark)).is_ok()
+            })?
+        };
+        let reader = {
+            let (sender, gate) = (sender.clone(), gate.clone());
+            Reader::new(Arc::new(move |report| {
+                gate.enter().is_some_and(|pass| sender.send(Event::Read(report, pass)).is_ok())
+            }))
+        };
+        let watcher = Watcher::start(sender.clone());
+        Ok(Guard {
+            options,
+            tree,
+            main,
+            log,
+            store,
+            engine: Engine::new(time::Zone::Local, time::seed()),
+            effects: Effects::default(),
+            entries: Vec::new(),
+            jails: IndexMap::new(),
+            runners: HashMap::new(),
+            leaving: Vec::new(),
+            waiting: Vec::new(),
+            trouble: HashMap::new(),
+            reader: Some(reader),
+            resolver,
+            watcher,
+            executors,
+            sender,
+            gate,
+            inbox,
+            replies: Vec::new(),
+            positions: HashMap::new(),
+            now,
+            clock: Stopwatch::start(),
+            started: now,
+            looked_around: Timestamp::default(),
+            housekeeping_due: None,
+            ending: None,
+            at_terminal,
+        })
+    }
+
+    /// Guards until it is told to stop, says so, and then stops.
+    pub fn run(&mut self, stopping: impl Fn()) -> Ending {
+        loop {
+            self.turn();
+            if let Some(ending) = self.ending.take() {
+                stopping();
+                self.stop(ending);
+                return ending;
+            }
+        }
+    }
+
+    /// Waits for something to happen, and deals with it and what else is there.
+    fn turn(&mut self) {
+        let first = match self.inbox.recv_timeout(self.patience()) {
+            Ok(event) => Some(event),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            // We hold a sender ourselves.
+            Err(mpsc::RecvTimeoutError::Disconnected) => None,
+        };
+        self.tick();
+        let mut events = 0;
+        let mut next = first;
+        while let Some(event) = next {
+            self.handle(event);
+            events += 1;
+            next = match events < EVENTS_PER_TURN_MAX && self.ending.is_none() {
+                true => self.inbox.try_recv().ok(),
+                false => None,
+            };
+        }
+        if self.engine.next_timeout().is_some_and(|due| due <= self.now) {
+            ask!(self.handle_timeout());
+        }
+        self.settle();
+        self.housekeep();
+        self.log.flush();
+    }
+
+    /// Reads the clock, and sees whether somebody has set it.
+    fn tick(&mut self) {
+        self.now = time::now();
+        let elapsed = (self.clock.seconds() * 1e6) as i64;
+        let expected = Timestamp::from_micros(self.started.micros().saturating_add(elapsed));
+        let step = self.now.micros().saturating_sub(expected.micros());
+        // A clock that is slewed runs a little fast or slow; one that is set jumps.
+        if step.abs() >= 1_000_000 {
+            (self.clock, self.started) = (Stopwatch::start(), self.now);
+            let by_s = step / 1_000_000;
+            self.say(Level::WARNING, "server", &format!("somebody set the clock by {by_s:+} s"));
+            let synchronised = super::clock::is_synchronised();
+            ask!(self.handle(Input::ClockStep { by_s, synchronised }));
+        } else if elapsed > 3_600_000_000 {
+            // What slewing adds up to is no step.
+            (self.clock, self.started) = (Stopwatch::start(), self.now);
+        }
+    }
+
+    /// How long there is nothing to do unless something happens.
+    fn patience(&self) -> Duration {
+        let idle = self.now.plus_secs(IDLE_S);
+        let due = [self.engine.next_timeout(), self.housekeeping_due]
+            .into_iter()
+            .flatten()
+            .fold(idle, Timestamp::min);
+        let micros = due.micros().saturating_sub(time::now().micros()).max(0);
+        Duration::from_micros(micros.unsigned_abs())
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Read(Report::Batch(batch), pass) => {
+                self.take_batch(batch);
+                drop(pass);
+            }
+            Event::Read(Report::Notice(notice), pass) => {
+                self.hear(&notice);
+                drop(pass);
+            }
+            Event::Done(outcome) => self.take_outcome(outcome),
+            Event::Said(remark) => {
+                let text = format!("[{}] {}", remark.jail, remark.text);
+                self.say(remark.level, "actions", &text);
+            }
+            Event::Asked(asked) => self.answer(asked),
+            Event::Signal(signal) => self.signal(signal),
+            Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
+            Event::Ignored { jail, number, ignored, trouble } => {
+                if let Some(trouble) = trouble {
+                    let text = format!("[{jail}] ignorecommand: {trouble}");
+                    self.say(Level::ERROR, "filter", &text);
+                }
+                ask!(self.handle(Input::Answer { jail, number, ignored }));
+            }
+            Event::Network(around) => {
+                let around = self.watcher.network(*around);
+                ask!(self.handle(Input::Surroundings(Box::new(around))));
+            }
+            // The next tick sees it.
+            Event::ClockSet => {}
+        }
+    }
+
+    /// Failures of one source, and how far it is read now.
+    fn take_batch(&mut self, batch: reader::Batch) {
+        self.look_around();
+        for (jail, failures) in batch.found {
+            let mut tickets = Vec::with_capacity(failures.len());
+            for failure in failures {
+                match failure.lookup {
+                    true => self.look_up(&jail, failure),
+                    false => tickets.extend(ticket(&failure, None, self.now)),
+                }
+            }
+            if !tickets.is_empty() {
+                ask!(self.handle(Input::Failures { jail, tickets }));
+            }
+        }
+        // Behind the failures that the lines before it made.
+        self.gather();
+        if let Some(position) = batch.position {
+            self.entries.push(settle::position(&batch.source, &position));
+            self.positions.insert(batch.source, position);
+        }
+    }
+
+    /// A failure of a name: of whoever bears it now.
+    fn look_up(&mut self, jail: &JailName, failure: Failure) {
+        let Some(name) = failure.id.clone() else { return };
+        let mark = Mark::Failure(Arc::clone(jail), Box::new(failure));
+        if !self.resolver.ask(Question::Addresses(name.clone()), mark) {
+            let text = format!("[{jail}] too many names to look up: {name} is not counted");
+            self.say(Level::WARNING, "filter", &text);
+        }
+    }
+
+    fn resolved(&mut self, question: Question, answer: Answer, mark: Mark) {
+        let (Question::Addresses(name), Answer::Addresses(addresses)) = (question, answer) else {
+            return;
+        };
+        match mark {
+            Mark::Ignore => {
+                ask!(self.handle(Input::Name { name: name.into(), addresses }));
+            }
+            Mark::Failure(jail, failure) => {
+                let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                if addresses.is_empty() {
+                    let text = format!("[{jail}] {name} has no address: not counted");
+                    self.say(Level::INFO, "filter", &text);
+                    return;
+                }
+                if self.warns_of_names(&jail) {
+                    let text = format!(
+                        "Determined IP using DNS Lookup: {name} = {{{}}}",
+                        shown.iter().map(|one| format!("'{one}'")).collect::<Vec<_>>().join(", ")
+                    );
+                    self.say(Level::WARNING, "filter", &text);
+                }
+                let tickets: Vec<Ticket> = addresses
+                    .into_iter()
+                    .filter_map(|one| ticket(&failure, Some(Id::from(one)), self.now))
+                    .collect();
+                ask!(self.handle(Input::Failures { jail, tickets }));
+            }
+        }
+    }
+
+    fn warns_of_names(&self, jail: &str) -> bool {
+        let spec = self.jails.get(jail).and_then(|keeper| keeper.spec.as_ref());
+        let filter = spec.and_then(|spec| spec.filter.as_ref());
+        filter.is_some_and(|f| f.usedns.unwrap_or_default() == crate::filter::UseDns::Warn)
+    }
+
+    /// Who is logged in and which name servers there are, if that may have changed.
+    fn look_around(&mut self) {
+        if self.looked_around.plus_secs(LOOK_AROUND_S) > self.now && self.looked_around <= self.now
+        {
+            return;
+        }
+        self.looked_around = self.now;
+        if let Some(around) = self.watcher.look() {
+            ask!(self.handle(Input::Surroundings(Box::new(around))));
+        }
+        for (path, text) in self.watcher.files() {
+            if text.is_none() {
+                let text = format!("ignoreip: {} cannot be read", path.display());
+                self.say(Level::WARNING, "filter", &text);
+            }
+            ask!(self.handle(Input::File { path, text }));
+        }
+    }
+
+    fn take_outcome(&mut self, outcome: Outcome) {
+        for note in &outcome.notes {
+            let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
+            self.say(Level::WARNING, "actions", &text);
+        }
+        if let Some(error) = &outcome.error {
+            let text = format!("[{}] {}: {error}", outcome.jail, outcome.action);
+            self.say(Level::ERROR, "actions", &text);
+        }
+        let trouble = self.trouble.entry(Arc::clone(&outcome.jail)).or_default();
+        for id in &outcome.done {
+            trouble.shift_remove(id);
+        }
+        for (id, reason) in &outcome.failed {
+            if trouble.len() < orders::TROUBLE_MAX {
+                trouble.insert(id.clone(), reason.clone());
+            }
+        }
+        if let Some(outcome) = settle::told(outcome) {
+            ask!(self.handle(Input::Outcome(outcome)));
+        }
+    }
+
+    /// Gives the store time for itself.
+    fn housekeep(&mut self) {
+        if self.housekeeping_due.is_some_and(|due| due > self.now) {
+            return;
+        }
+        // What is wrong is among the notices.
+        let _ = self.store.housekeep(self.now);
+        self.tell_of_store();
+        let failing = matches!(self.store.health(), store::Health::Failing { .. });
+        let pause = if failing { HOUSEKEEPING_S } else { IDLE_S };
+        self.housekeeping_due = Some(self.now.plus_secs(pause));
+        for name in self.watcher.names() {
+            self.resolver.ask(Question::Addresses(name), Mark::Ignore);
+        }
+    }
+
+    /// Writes a line of our own log.
+    fn say(&mut self, level: Level, logger: &str, text: &str) {
+        self.log.write(self.now, level, logger, format_args!("{text}"));
+    }
+}
+
+/// A failure as jails count it; of `id`, where the failure itself only has a name.
+fn ticket(failure: &Failure, id: Option<Id>, now: Timestamp) -> Option<Ticket> {
+    let id = match id {
+        Some(id) => id,
+        None => Id::parse(failure.id.as_deref()?),
+    };
+    let fields = failure
+        .fields
+        .iter()
+        .filter_map(|(name, field)| field.text().map(|text| (Arc::from(name), Arc::from(text))));
+    let evidence = Evidence {
+        lines: failure.lines.iter().map(|line| line.whole().into()).collect(),
+        fields: fields.collect(),
+        regex: u32::try_from(failure.regex + 1).ok(),
+    };
+    Some(Ticket {
+        id,
+        time: failure.time.unwrap_or(now),
+        attempts: failure.attempts.max(1),
+        evidence: Arc::new(evidence),
+    })
+}
+
+/// The level that a jail's note has in our log.
+fn level(level: jail::Level) -> Level {
+    match level {
+        jail::Level::Debug => Level::DEBUG,
+        jail::Level::Info => Level::INFO,
+        jail::Level::Notice => Level::NOTICE,
+        jail::Level::Warning => Level::WARNING,
+        jail::Level::Error => Level::ERROR,
+    }
+}

@@ -1,0 +1,286 @@
+//! What clients ask and order.
+
+use std::{path::PathBuf, sync::Arc};
+
+use super::{Guard, Level, Remembered, Turn, ask, stop::Ending};
+use crate::{
+    control::{ImportReport, JailCount, Refusal, socket::Asked},
+    daemon::{
+        answer::{self, Done, Order, Outcome, Setting, Step},
+        keeper::Keeper,
+        log::Target,
+    },
+    engine::OrderError,
+    jail::Restored,
+    store::{self, Entry, import},
+    ticket::{Ban, BanTime, JailName},
+};
+
+/// Bans whose trouble is remembered, for each jail.
+pub(super) const TROUBLE_MAX: usize = 1000;
+/// The jail of bans whose file knows no jails: portsentry's.
+const IMPORT_JAIL: &str = "portsentry";
+/// Notes of an import that are told.
+const NOTES_MAX: usize = 10;
+
+impl Guard {
+    /// Answers a client, or carries out what it orders; the reply goes out once all that belongs
+    /// to it is written down.
+    pub(super) fn answer(&mut self, asked: Asked) {
+        let Asked { request, peer, reply_to } = asked;
+        let reply = match answer::answer(self, &request) {
+            Step::Reply(reply) => reply,
+            Step::Order(order) => {
+                let who = format!("uid {}", peer.uid);
+                self.say(Level::DEBUG, "transmitter", &format!("order of {who}: {order:?}"));
+                let outcome = self.carry_out(order);
+                answer::finish(self, &request, outcome)
+            }
+        };
+        self.replies.push((reply_to, reply));
+    }
+
+    fn carry_out(&mut self, order: Order) -> Outcome {
+        match order {
+            Order::Stop { unless_restarting } => {
+                let keeps = unless_restarting && super::stop::restart_is_queued();
+                self.ending = Some(if keeps { Ending::Leave } else { Ending::Lift });
+                Ok(Done::Yes)
+            }
+            Order::Reload { jail, restart, unban } => self.reload(jail.as_deref(), restart, unban),
+            Order::AddJail(spec) => {
+                if self.jails.contains_key(spec.name.as_str()) {
+                    return Err(Refusal::DuplicateJail(spec.name));
+                }
+                let mut keeper = Keeper::new(&spec.name);
+                keeper.unstarted = true;
+                keeper.spec = Some(*spec);
+                self.jails.insert(Arc::clone(&keeper.name), keeper);
+                Ok(Done::Yes)
+            }
+            Order::StartJail(jail) => {
+                let Some(keeper) = self.jails.get_mut(&jail) else { return Err(unknown(&jail)) };
+                let Some(spec) = keeper.spec.clone() else {
+                    let reason = keeper.disabled.clone().unwrap_or_default();
+                    return Err(Refusal::Failed(format!("jail '{jail}' cannot run: {reason}")));
+                };
+                if keeper.unstarted {
+                    keeper.unstarted = false;
+                    self.start_jail(spec);
+                } else {
+                    let _ = self.engine.set_idle(&jail, false);
+                }
+                Ok(Done::Yes)
+            }
+            Order::StopJail(jail) => {
+                self.stop_jail(&jail, Ending::Lift);
+                Ok(Done::Yes)
+            }
+            Order::StopAllJails => {
+                let names: Vec<JailName> = self.jails.keys().cloned().collect();
+                names.iter().for_each(|name| self.stop_jail(name, Ending::Lift));
+                Ok(Done::Yes)
+            }
+            Order::Idle(jail, idle) => {
+                self.engine.set_idle(&jail, idle).map_err(refused)?;
+                if let Some(reader) = &mut self.reader {
+                    reader.pause(&jail, idle);
+                }
+                Ok(Done::Yes)
+            }
+            Order::Change(spec) => {
+                self.change_jail(*spec);
+                Ok(Done::Yes)
+            }
+            Order::Ban(jail, ids) => {
+                let banned = ask!(self.ban(&jail, &ids, None)).map_err(refused)?;
+                if let Some((id, reason)) = banned.refused.first()
+                    && banned.new == 0
+                    && banned.refused.len() == ids.len()
+                {
+                    return Err(Refusal::Failed(format!("{id} is not banned: {reason}")));
+                }
+                Ok(Done::Count(banned.new as u64))
+            }
+            Order::Unban(jail, ids) => {
+                let unbanned = ask!(self.unban(jail.as_deref(), &ids)).map_err(refused)?;
+                Ok(Done::Count(unbanned.lifted as u64))
+            }
+            Order::UnbanAll(jail) => {
+                let lifted = ask!(self.unban_all(jail.as_deref())).map_err(refused)?;
+                Ok(Done::Count(lifted as u64))
+            }
+            Order::Attempt(jail, id, lines) => {
+                let lines = lines.into_iter().map(Arc::from).collect();
+                ask!(self.attempt(&jail, &id, lines)).map_err(refused)?;
+                let why = self.engine.why(&id, self.now);
+                let why = why.iter().find(|why| why.jail == jail);
+                Ok(Done::Count(why.map_or(0, |why| u64::from(why.failures))))
+            }
+            Order::Server(setting) => self.set(setting),
+            Order::FlushLogs => match self.log.target().is_file() {
+                true => {
+                    self.roll_over();
+                    Ok(Done::Text("rolled over".to_owned()))
+                }
+                false => {
+                    self.log.flush();
+                    Ok(Done::Text("flushed".to_owned()))
+                }
+            },
+            Order::Import(paths, jail) => self.import(&paths, jail.as_ref()),
+        }
+    }
+
+    /// Opens the log anew, after somebody moved the file away.
+    pub(super) fn roll_over(&mut self) {
+        let name = self.log.target().name.clone();
+        match self.log.reopen() {
+            Ok(()) => self.say(Level::INFO, "server", &format!("rollover performed on {name}")),
+            Err(error) => {
+                self.say(
+                    Level::ERROR,
+                    "server",
+                    &format!("the log cannot be opened anew: {error}"),
+                );
+            }
+        }
+    }
+
+    fn set(&mut self, setting: Setting) -> Outcome {
+        match setting {
+            Setting::LogLevel(word) => {
+                let Some(level) = Level::parse(&word) else {
+                    return Err(Refusal::Invalid(format!("there is no log level '{word}'")));
+                };
+                self.log.set_level(level);
+                self.main.loglevel.value = word;
+            }
+            Setting::LogTarget(text) => self.set_target(text, None)?,
+            Setting::SyslogSocket(text) => {
+                self.set_target(self.main.logtarget.value.clone(), Some(text))?;
+            }
+            Setting::DbFile(path) => {
+                let location = path.map_or(store::Location::None, store::Location::File);
+                let options = super::jails::store_options(&self.main);
+                let store = store::Store::open(&location, options, self.now)
+                    .map_err(|error| Refusal::Failed(error.to_string()))?;
+                self.store = store;
+                self.main.dbfile.value = match location {
+                    store::Location::File(path) => path.to_string_lossy().into_owned(),
+                    _ => "None".to_owned(),
+                };
+                self.write_all_anew();
+            }
+            Setting::DbMaxMatches(count) => {
+                self.main.dbmaxmatches = count;
+                self.store.set_options(super::jails::store_options(&self.main));
+            }
+            Setting::DbPurgeAge(age) => {
+                self.main.dbpurgeage_s = age;
+                self.store.set_options(super::jails::store_options(&self.main));
+            }
+        }
+        Ok(Done::Yes)
+    }
+
+    fn set_target(&mut self, text: String, socket: Option<String>) -> Result<(), Refusal> {
+        let socket = socket.unwrap_or_else(|| self.main.syslogsocket.value.clone());
+        let target = Target::parse(&text, &socket).map_err(|bad| Refusal::Invalid(bad.0))?;
+        self.log
+            .set_target(target)
+            .map_err(|error| Refusal::Failed(format!("the log stays where it is: {error}")))?;
+        self.say(Level::INFO, "server", &format!("Start sentryban v{}", crate::VERSION));
+        (self.main.logtarget.value, self.main.syslogsocket.value) = (text, socket);
+        Ok(())
+    }
+
+    /// Takes over bans of other programs; into `only` if one is named.
+    fn import(&mut self, paths: &[PathBuf], only: Option<&JailName>) -> Outcome {
+        let mut report = ImportReport::default();
+        let mut strangers: Vec<String> = Vec::new();
+        for path in paths {
+            let read = import::import(path, self.now)
+                .map_err(|error| Refusal::Failed(error.to_string()))?;
+            let kind = read.kind.to_string();
+            if !report.kind.contains(&kind) {
+                let and = if report.kind.is_empty() { "" } else { ", " };
+                report.kind = format!("{}{and}{kind}", report.kind);
+            }
+            report.skipped += read.unread_count;
+            for (line, reason) in read.unread.iter().take(NOTES_MAX) {
+                report.notes.push(format!("{}:{line}: {reason}", path.display()));
+            }
+            for ban in read.bans {
+                self.import_ban(ban, only, &mut report, &mut strangers)?;
+            }
+        }
+        for name in strangers {
+            report.notes.push(format!("no jail [{name}] runs here: its bans were left out"));
+        }
+        Ok(Done::Imported(report))
+    }
+
+    fn import_ban(
+        &mut self,
+        ban: import::ImportedBan,
+        only: Option<&JailName>,
+        report: &mut ImportReport,
+        strangers: &mut Vec<String>,
+    ) -> Result<(), Refusal> {
+        let named = match only {
+            Some(only) => only.to_string(),
+            None => ban.jail.clone().unwrap_or_else(|| IMPORT_JAIL.to_owned()),
+        };
+        let jail: JailName = named.as_str().into();
+        let bantime = self.engine.rules(&jail).map(|rules| rules.bantime);
+        let taken = Ban {
+            id: ban.id,
+            from: ban.from.unwrap_or(self.now),
+            time: ban.time.or(bantime).unwrap_or(BanTime::Seconds(600)),
+            count: ban.count,
+            failures: ban.failures,
+            restored: true,
+            evidence: Arc::new(ban.evidence),
+        };
+        self.gather();
+        let stands = ban.current && taken.until().is_none_or(|end| end > self.now);
+        if !stands {
+            let end = taken.until().unwrap_or(self.now).min(self.now);
+            self.entries.push(Entry::PastBan { jail, ban: taken, end, forgiven: ban.forgiven });
+            report.history += 1;
+            return Ok(());
+        }
+        if bantime.is_none() {
+            if !strangers.contains(&named) && strangers.len() < NOTES_MAX {
+                strangers.push(named);
+            }
+            report.skipped += 1;
+            return Ok(());
+        }
+        if self.engine.find_ban(&jail, &taken.id).is_some() {
+            report.skipped += 1;
+            return Ok(());
+        }
+        let entry = Entry::Ban { jail: Arc::clone(&jail), ban: taken.clone(), ordered: true };
+        self.entries.push(entry);
+        let restored = vec![Restored { ban: taken, ordered: true }];
+        ask!(self.restore(&jail, restored, Vec::new())).map_err(refused)?;
+        match report.bans.iter_mut().find(|known| known.jail == named) {
+            Some(known) => known.count += 1,
+            None => report.bans.push(JailCount { jail: named, count: 1 }),
+        }
+        Ok(())
+    }
+}
+
+fn unknown(jail: &str) -> Refusal {
+    Refusal::UnknownJail { jail: jail.to_owned(), hint: None }
+}
+
+pub(super) fn refused(error: OrderError) -> Refusal {
+    match error {
+        OrderError::NoJail(jail) => unknown(&jail),
+        OrderError::JailExists(jail) => Refusal::DuplicateJail(jail),
+    }
+}

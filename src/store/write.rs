@@ -1,0 +1,303 @@
+//! Entries as SQL, each a few prepared statements.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    entry::{Entry, UnbanWhy},
+    row::{cut, read_evidence, signed, write_evidence},
+};
+use crate::{
+    ticket::{Ban, Evidence, Id, JailName},
+    time::Timestamp,
+};
+
+/// The numbers of jails that the database knows, kept to save a look-up an entry.
+#[derive(Debug, Default)]
+pub(super) struct Jails(HashMap<JailName, i64>);
+
+impl Jails {
+    /// After a transaction that was rolled back, numbers given in it are none.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn number(&mut self, db: &Connection, jail: &JailName) -> rusqlite::Result<i64> {
+        if let Some(number) = self.0.get(jail) {
+            return Ok(*number);
+        }
+        db.prepare_cached("INSERT INTO jails(name) VALUES (?1) ON CONFLICT DO NOTHING")?
+            .execute([&**jail])?;
+        let number = db
+            .prepare_cached("SELECT jail FROM jails WHERE name = ?1")?
+            .query_row([&**jail], |row| row.get(0))?;
+        self.0.insert(jail.clone(), number);
+        Ok(number)
+    }
+}
+
+/// Writes entries within a transaction that the caller holds.
+pub(super) struct Writer<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) jails: &'a mut Jails,
+    pub(super) matches_max: usize,
+}
+
+impl Writer<'_> {
+    pub(super) fn write(&mut self, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
+        let db = self.db;
+        match entry {
+            Entry::JailStart { jail, findtime_s } => {
+                let jail = self.jails.number(db, jail)?;
+                db.prepare_cached("UPDATE jails SET findtime = ?2 WHERE jail = ?1")?
+                    .execute((jail, signed(*findtime_s)))?;
+            }
+            Entry::ForgetJail { jail } => {
+                let jail = self.jails.number(db, jail)?;
+                self.end_all(jail, UnbanWhy::Replaced, now)?;
+            }
+            Entry::Failure { jail, ticket } => {
+                let jail = self.jails.number(db, jail)?;
+                let data = write_evidence(&ticket.evidence, self.matches_max);
+                db.prepare_cached(
+                    "INSERT INTO failures(id, jail, time, attempts, data) \
+                     VALUES (?1, ?2, ?3, ?4, ?5) \
+                     ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, \
+                     data = coalesce(excluded.data, data)",
+                )?
+                .execute(params![
+                    text(&ticket.id),
+                    jail,
+                    ticket.time.micros(),
+                    ticket.attempts,
+                    data
+                ])?;
+            }
+            Entry::Ban { jail, ban, ordered } => self.ban(jail, ban, *ordered, now)?,
+            Entry::Prolong { jail, ban } => {
+                let jail = self.jails.number(db, jail)?;
+                db.prepare_cached(
+                    "UPDATE bans SET begun = ?3, bantime = ?4, count = ?5, failures = ?6 \
+                     WHERE id = ?1 AND jail = ?2",
+                )?
+                .execute(params![
+                    text(&ban.id),
+                    jail,
+                    ban.from.micros(),
+                    ban.time.secs(),
+                    ban.count,
+                    ban.failures
+                ])?;
+                self.forget_failures(&text(&ban.id), jail)?;
+            }
+            Entry::Unban { jail, id, why } => {
+                let (id, jail) = (text(id), self.jails.number(db, jail)?);
+                self.end(&id, jail, *why, now)?;
+                self.forget_failures(&id, jail)?;
+                if *why == UnbanWhy::Ordered {
+                    self.forgive(&id, jail)?;
+                }
+            }
+            Entry::Forget { jail, id } => {
+                let (id, jail) = (text(id), self.jails.number(db, jail)?);
+                self.forget_failures(&id, jail)?;
+                self.forgive(&id, jail)?;
+            }
+            Entry::UnbanAll { jail } => {
+                let jail = self.jails.number(db, jail)?;
+                self.end_all(jail, UnbanWhy::Ordered, now)?;
+                db.prepare_cached("UPDATE history SET forgiven = 1 WHERE jail = ?1")?
+                    .execute([jail])?;
+            }
+            Entry::PastBan { jail, ban, end, forgiven } => {
+                self.past_ban(jail, ban, *end, *forgiven)?;
+            }
+            Entry::Position { key, value } => {
+                db.prepare_cached("INSERT OR REPLACE INTO positions VALUES (?1, ?2, ?3)")?
+                    .execute((&**key, &**value, now.micros()))?;
+            }
+            Entry::ForgetPosition { key } => {
+                db.prepare_cached("DELETE FROM positions WHERE key = ?1")?.execute([&**key])?;
+            }
+            Entry::Counters { jail, counters } => {
+                let jail = self.jails.number(db, jail)?;
+                db.prepare_cached("UPDATE jails SET failed = ?2, banned = ?3 WHERE jail = ?1")?
+                    .execute((jail, signed(counters.failed), signed(counters.banned)))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ban(
+        &mut self,
+        jail: &JailName,
+        ban: &Ban,
+        ordered: bool,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let (id, jail) = (text(&ban.id), self.jails.number(self.db, jail)?);
+        let data = self.gather(&id, jail, &ban.evidence)?;
+        let there = self
+            .db
+            .prepare_cached("SELECT begun, num FROM bans WHERE id = ?1 AND jail = ?2")?
+            .query_row((&id, jail), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        let num = match there {
+            Some((begun, num)) if begun == ban.from.micros() => {
+                if data.is_some() {
+                    self.db
+                        .prepare_cached("UPDATE evidence SET data = ?2 WHERE num = ?1")?
+                        .execute((num, data))?;
+                }
+                num
+            }
+            other => {
+                if other.is_some() {
+                    self.end(&id, jail, UnbanWhy::Replaced, now)?;
+                }
+                self.insert_evidence(data)?
+            }
+        };
+        self.db
+            .prepare_cached("INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+            .execute(params![
+                id,
+                jail,
+                ban.from.micros(),
+                ban.time.secs(),
+                ban.count,
+                ban.failures,
+                ordered,
+                num
+            ])?;
+        Ok(())
+    }
+
+    /// The evidence of a ban: its own, or the lines of the failures that led to it where those are
+    /// more. Those failures are forgotten.
+    fn gather(&self, id: &str, jail: i64, evidence: &Evidence) -> rusqlite::Result<Option<String>> {
+        let mut lines = Vec::new();
+        let mut failures = self.db.prepare_cached(
+            "SELECT data FROM failures WHERE id = ?1 AND jail = ?2 ORDER BY time DESC",
+        )?;
+        let mut rows = failures.query((id, jail))?;
+        let mut found = false;
+        while let Some(row) = rows.next()? {
+            found = true;
+            if lines.len() >= self.matches_max {
+                break;
+            }
+            let data = row.get_ref(0)?.as_str_or_null()?;
+            lines.extend(read_evidence(data).lines.into_iter().rev());
+        }
+        drop(rows);
+        if found {
+            self.forget_failures(id, jail)?;
+        }
+        if lines.len() <= evidence.lines.len() {
+            return Ok(write_evidence(evidence, self.matches_max));
+        }
+        lines.truncate(self.matches_max);
+        lines.reverse();
+        let evidence = Evidence { lines, ..evidence.clone() };
+        Ok(write_evidence(&evidence, self.matches_max))
+    }
+
+    /// A row for what led to a ban; its number is the ban's, for good.
+    fn insert_evidence(&self, data: Option<String>) -> rusqlite::Result<i64> {
+        self.db.prepare_cached("INSERT INTO evidence(data) VALUES (?1)")?.execute([data])?;
+        Ok(self.db.last_insert_rowid())
+    }
+
+    /// Moves the current ban of an id into the history.
+    fn end(&self, id: &str, jail: i64, why: UnbanWhy, now: Timestamp) -> rusqlite::Result<()> {
+        let moved = self
+            .db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO history \
+                 SELECT num, id, jail, begun, bantime, count, failures, ?3, ?4, 0 \
+                 FROM bans WHERE id = ?1 AND jail = ?2",
+            )?
+            .execute((id, jail, now.micros(), why.code()))?;
+        if moved > 0 {
+            self.db
+                .prepare_cached("DELETE FROM bans WHERE id = ?1 AND jail = ?2")?
+                .execute((id, jail))?;
+        }
+        Ok(())
+    }
+
+    /// Moves all bans of a jail into the history, and forgets its failures.
+    fn end_all(&self, jail: i64, why: UnbanWhy, now: Timestamp) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO history \
+                 SELECT num, id, jail, begun, bantime, count, failures, ?2, ?3, 0 \
+                 FROM bans WHERE jail = ?1",
+            )?
+            .execute((jail, now.micros(), why.code()))?;
+        self.db.prepare_cached("DELETE FROM bans WHERE jail = ?1")?.execute([jail])?;
+        self.db.prepare_cached("DELETE FROM failures WHERE jail = ?1")?.execute([jail])?;
+        Ok(())
+    }
+
+    fn forget_failures(&self, id: &str, jail: i64) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM failures WHERE id = ?1 AND jail = ?2")?
+            .execute((id, jail))?;
+        Ok(())
+    }
+
+    /// The past bans of an id stay readable, but no later ban grows on them.
+    fn forgive(&self, id: &str, jail: i64) -> rusqlite::Result<()> {
+        self.db
+            .prepare_cached("UPDATE history SET forgiven = 1 WHERE id = ?1 AND jail = ?2")?
+            .execute((id, jail))?;
+        Ok(())
+    }
+
+    fn past_ban(
+        &mut self,
+        jail: &JailName,
+        ban: &Ban,
+        end: Timestamp,
+        forgiven: bool,
+    ) -> rusqlite::Result<()> {
+        let (id, jail) = (text(&ban.id), self.jails.number(self.db, jail)?);
+        let there = self
+            .db
+            .prepare_cached(
+                "SELECT 1 FROM history WHERE id = ?1 AND jail = ?2 AND begun = ?3 \
+                 UNION ALL SELECT 1 FROM bans WHERE id = ?1 AND jail = ?2 AND begun = ?3",
+            )?
+            .exists((&id, jail, ban.from.micros()))?;
+        if there {
+            return Ok(());
+        }
+        let num = self.insert_evidence(write_evidence(&ban.evidence, self.matches_max))?;
+        self.db
+            .prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+            .execute(params![
+                num,
+                id,
+                jail,
+                ban.from.micros(),
+                ban.time.secs(),
+                ban.count,
+                ban.failures,
+                end.micros(),
+                if forgiven { UnbanWhy::Ordered } else { UnbanWhy::Lapsed }.code(),
+                forgiven
+            ])?;
+        Ok(())
+    }
+}
+
+/// An id as its column holds it. A text beyond the limit of a line is cut: as nobody can be told
+/// apart by what stands behind, that id counts as the cut one after a restart.
+pub(super) fn text(id: &Id) -> String {
+    let mut text = id.to_string();
+    text.truncate(cut(&text).len());
+    text
+}

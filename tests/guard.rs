@@ -1,0 +1,203 @@
+//! The true server on a real machine: a namespace with packets, a firewall and an existing
+//! portsentry's log. What an administrator of FreeBSD wrote down (one strike, thirty days) happens
+//! on each firewall, and holds through kill -9, restart, a flushed firewall and `unban`.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{fs, io::Write, process::Command};
+
+use common::{
+    Dir,
+    lab::{ATTACKER, Lab, Server, text, wait_for},
+};
+
+/// Who scans, in the log's order; the second one twice.
+const SCANNERS: [&str; 3] = ["205.210.31.91", "134.33.73.4", "94.72.103.91"];
+
+/// As an existing portsentry wrote them, responses of its own included.
+const LINES: &str = "\
+Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: 205.210.31.91/205.210.31.91 to TCP port: 1080
+Feb 27 14:46:13 ns portsentry[181]: attackalert: Host: 205.210.31.91 is already blocked. Ignoring
+Feb 27 15:09:32 ns portsentry[183]: attackalert: Connect from host: 134.33.73.4/134.33.73.4 to UDP port: 161
+Feb 27 15:09:32 ns portsentry[183]: attackalert: Host 134.33.73.4 has been blocked via wrappers with string: \"ALL: 134.33.73.4\"
+Feb 27 15:16:07 ns portsentry[181]: attackalert: Connect from host: scanner.example.net/94.72.103.91 to TCP port: 1080
+Feb 27 15:16:08 ns sshd[9]: Accepted publickey for ann from 198.51.100.7 port 5 ssh2
+";
+
+/// The jail of the page, with a banaction of Linux.
+fn jail_local(dir: &Dir, banaction: &str) {
+    let log = dir.path().join("messages");
+    dir.file("messages", "");
+    let text = format!(
+        "[portsentry]\nenabled = true\nfilter = portsentry\nlogpath = {}\nbanaction = {banaction}\n\
+         maxretry = 1\nbantime = 2592000\n\n[sshd]\nenabled = false\n",
+        log.display()
+    );
+    dir.file("etc/jail.local", text);
+}
+
+fn append(dir: &Dir, lines: &str) {
+    let path = dir.path().join("messages");
+    let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
+    file.write_all(lines.as_bytes()).unwrap();
+}
+
+/// `get portsentry banip --with-time`, sorted.
+fn bans(server: &Server) -> Vec<String> {
+    let text = server.client(&["get", "portsentry", "banip", "--with-time"]);
+    let mut lines: Vec<String> =
+        text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    lines.sort();
+    lines
+}
+
+fn a_month_on(banaction: &str, flush: &[&str], foreign: &str) {
+    let Some(mut lab) = Lab::new() else { return };
+    lab.attack_from(&SCANNERS);
+    lab.attack_from(&["198.51.100.7"]);
+    lab.serve(22);
+    let dir = Dir::new("guard");
+    jail_local(&dir, banaction);
+    let server = Server::start(Some(&lab), &dir);
+    for scanner in SCANNERS {
+        assert_eq!(lab.probe(scanner, 22), "open", "before");
+    }
+
+    append(&dir, LINES);
+    for scanner in SCANNERS {
+        server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
+    }
+    // "Ban" is written when the kernel holds it, so there is nothing to wait for.
+    for scanner in SCANNERS {
+        assert_eq!(lab.probe(scanner, 22), "blocked", "{banaction}: {scanner}\n{}", server.log());
+    }
+    assert_eq!(lab.probe(ATTACKER, 22), "open", "{banaction}: the gateway scanned nothing");
+    assert_eq!(lab.probe("198.51.100.7", 22), "open", "{banaction}: an innocent");
+    let status = server.client(&["status", "portsentry"]);
+    for scanner in SCANNERS {
+        assert!(status.contains(scanner), "{status}");
+    }
+    assert!(status.contains("Currently banned:\t3"), "{status}");
+    let before = bans(&server);
+    assert_eq!(before.len(), 3, "{before:?}");
+    assert!(before.iter().all(|line| line.contains(" + 2592000 = ")), "{before:?}");
+
+    // A crash: the kernel goes on, and the next start knows all bans with their deadlines.
+    server.kill();
+    for scanner in SCANNERS {
+        assert_eq!(lab.probe(scanner, 22), "blocked", "{banaction}: after kill -9");
+    }
+    let server = Server::start(Some(&lab), &dir);
+    assert_eq!(bans(&server), before, "{banaction}: after a restart");
+    for scanner in SCANNERS {
+        assert_eq!(lab.probe(scanner, 22), "blocked", "{banaction}: after a restart");
+    }
+
+    // Somebody flushes the firewall.
+    for line in flush {
+        lab.run(line);
+    }
+    wait_for("the firewall is restored", || {
+        SCANNERS.iter().all(|scanner| lab.probe(scanner, 22) == "blocked")
+    });
+    assert_eq!(bans(&server), before, "{banaction}: after a flush");
+
+    // One is let in again, and stays in over a crash.
+    assert_eq!(server.client(&["unban", SCANNERS[0]]).trim(), "1");
+    assert_eq!(lab.probe(SCANNERS[0], 22), "open", "{banaction}: after unban\n{}", server.log());
+    assert_eq!(lab.probe(SCANNERS[1], 22), "blocked", "{banaction}");
+    server.kill();
+    let server = Server::start(Some(&lab), &dir);
+    assert_eq!(lab.probe(SCANNERS[0], 22), "open", "{banaction}: unban, then a crash");
+    assert_eq!(bans(&server).len(), 2, "{banaction}");
+    assert_eq!(lab.probe(SCANNERS[1], 22), "blocked", "{banaction}: unban, then a crash");
+
+    // SIGTERM leaves the kernel's bans in force, `stop` lifts them, rules and all.
+    server.signal("TERM");
+    server.wait();
+    assert_eq!(lab.probe(SCANNERS[1], 22), "blocked", "{banaction}: after SIGTERM");
+    let server = Server::start(Some(&lab), &dir);
+    assert_eq!(bans(&server).len(), 2, "{banaction}");
+    server.client(&["stop"]);
+    server.wait();
+    for scanner in SCANNERS {
+        assert_eq!(lab.probe(scanner, 22), "open", "{banaction}: after stop");
+    }
+    let rest = lab.run(foreign);
+    assert!(!rest.to_lowercase().contains("sentryban"), "{banaction}: left behind:\n{rest}");
+
+    // They were lifted, not forgotten.
+    let server = Server::start(Some(&lab), &dir);
+    wait_for("stored bans are back", || lab.probe(SCANNERS[1], 22) == "blocked");
+    server.client(&["stop"]);
+    server.wait();
+}
+
+#[test]
+fn a_month_on_nft() {
+    if !has("nft") {
+        return common::missing("nft");
+    }
+    a_month_on("nft", &["nft flush ruleset"], "nft list ruleset");
+}
+
+#[test]
+fn a_month_on_ipset() {
+    if !has("ipset") || !has("iptables") {
+        return common::missing("ipset or iptables");
+    }
+    // Behind our back: the rules go first, as nobody may destroy a set that is in use.
+    a_month_on("ipset", &["iptables -F", "ip6tables -F", "ipset flush"], "ipset list -n");
+}
+
+#[test]
+fn a_month_on_iptables() {
+    if !has("iptables") {
+        return common::missing("iptables");
+    }
+    a_month_on("iptables", &["iptables -F", "ip6tables -F"], "iptables -S");
+}
+
+fn has(tool: &str) -> bool {
+    Command::new(tool)
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success() || !text(&output.stdout).is_empty())
+}
+
+/// An innocent jail.local on a machine without any of the logs: the server guards what it can, and
+/// says of each jail how it is.
+#[test]
+fn jails_wait_for_their_logs_and_broken_ones_say_so() {
+    let dir = Dir::new("waiting");
+    let late = dir.path().join("late.log");
+    let here = dir.file("here.log", "");
+    let text = format!(
+        "[DEFAULT]\nbackend = auto\nbanaction = dry-run\n[portsentry]\nenabled = false\n\
+         [sshd]\nenabled = false\n\
+         [good]\nenabled = true\nfilter = portsentry\nmaxretry = 1\nlogpath = {}\n\
+         [late]\nenabled = true\nfilter = portsentry\nmaxretry = 1\nlogpath = {}\n\
+         [broken]\nenabled = true\nfilter = no-such-filter\nlogpath = {}\n",
+        here.display(),
+        late.display(),
+        here.display()
+    );
+    dir.file("etc/jail.local", text);
+    let server = Server::start(None, &dir);
+    let status = server.client(&["status"]);
+    assert!(status.contains("good") && status.contains("late"), "{status}");
+    let status = server.client(&["status", "late"]);
+    assert!(status.contains("late.log"), "it says what it waits for: {status}");
+    let log = server.log();
+    assert!(log.contains("'broken' is disabled") && log.contains("no-such-filter"), "{log}");
+
+    let line = "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: a/192.0.2.1 to TCP port: 1080\n";
+    fs::write(&here, line).unwrap();
+    server.wait_log("[good] Ban 192.0.2.1");
+    fs::write(&late, line.replace("192.0.2.1", "192.0.2.2")).unwrap();
+    server.wait_log("[late] Ban 192.0.2.2");
+    server.client(&["stop"]);
+    server.wait();
+}
