@@ -64,7 +64,7 @@ fn the_unit_tells_stop_from_restart() {
     let unit = text("systemd/sentryban.service");
     for line in [
         "Type=notify",
-        "ExecStart=/usr/local/bin/sentryban-server -f",
+        "ExecStart=/usr/local/bin/sentryban-server -f $SENTRYBAN_OPTS",
         "ExecStop=/usr/local/bin/sentryban-client stop --unless-restarting",
         "ExecReload=/usr/local/bin/sentryban-client reload",
         "RuntimeDirectoryPreserve=restart",

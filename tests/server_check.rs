@@ -98,43 +98,12 @@ fn small_questions_are_answered() {
             "",
             "sentryban-server: -c /nowhere/at/all: no such directory\n",
         ),
-        (
-            &["-c", "/"],
-            64,
-            "",
-            "sentryban-server: the daemon is not there yet\n  what is: -t, -d, --dp and --str2sec\n",
-        ),
     ] {
         assert_eq!(told(arguments), (code, out.to_owned(), err.to_owned()), "{arguments:?}");
     }
     let (code, _, err) = told(&["--tset"]);
     assert_eq!(code, 64);
     assert!(err.contains("--test"), "{err}");
-}
-
-#[test]
-fn what_needs_the_daemon_is_not_there_yet() {
-    let rows: &[(&[&str], &str)] = &[
-        (&["-b"], "-b"),
-        (&["-f", "-t"], "-f"),
-        (&["-xf"], "-f"),
-        (&["-s", "/run/x.sock"], "--socket"),
-        (&["-p", "/run/x.pid"], "--pidfile"),
-        (&["-x"], "-x"),
-        (&["-i"], "-i"),
-        (&["--async"], "--async"),
-        (&["--timeout", "5"], "--timeout"),
-        (&["--pname=guard"], "--pname"),
-        (&["--loglevel", "INFO"], "--loglevel"),
-        (&["--logtarget", "STDOUT"], "--logtarget"),
-        (&["--syslogsocket", "auto"], "--syslogsocket"),
-    ];
-    for (arguments, flag) in rows {
-        let said = format!(
-            "sentryban-server: {flag} is not there yet\n  what is: sentryban-server --help\n"
-        );
-        assert_eq!(told(arguments), (64, String::new(), said), "{arguments:?}");
-    }
 }
 
 #[test]

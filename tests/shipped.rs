@@ -10,6 +10,10 @@ use std::{
 };
 
 use sentryban::{
+    action::{
+        native,
+        settings::{Platform, Settings},
+    },
     config::{
         self, ActionKind, FilterSource, Finding, Jail, Tree, builtin,
         jail_spec::{Backend, BanTime},
@@ -127,6 +131,37 @@ fn every_jail_is_sound_when_it_is_enabled() {
                 _ => !spec.logpath.is_empty(),
             };
             assert!(reads, "[{}] reads nothing: {include}", jail.name);
+        }
+    }
+}
+
+/// Ports, protocols and other options are those that the banactions understand, on a machine that
+/// has no `/etc/services` either.
+#[test]
+fn every_banaction_takes_what_the_jails_say() {
+    let dir = all_enabled("");
+    for jail in config::read_jails(&Tree::new(Some(dir.path().to_owned()))).jails {
+        for action in jail.spec.unwrap().actions {
+            let ActionKind::Native { allports, .. } = action.kind else { panic!("{action:?}") };
+            for (platform, names) in [
+                (Platform::Linux, &["nft", "ipset", "iptables", "firewallcmd", "ufw"][..]),
+                (Platform::Bsd, &["pf", "ipfw", "ipf", "npf"]),
+            ] {
+                let options = action.options.iter();
+                let options = options.map(|(name, value)| (name.clone(), value.value.clone()));
+                let settings = Settings::new(
+                    &jail.name,
+                    &action.name,
+                    options.collect(),
+                    allports,
+                    platform,
+                    &|_, _| None,
+                );
+                let settings = settings.unwrap_or_else(|error| panic!("[{}]: {error}", jail.name));
+                for name in names {
+                    native::native(name, &settings).unwrap();
+                }
+            }
         }
     }
 }
