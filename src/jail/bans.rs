@@ -68,9 +68,9 @@ pub(super) struct Slot {
     pub(super) failures: u32,
     /// The deciding actions that have not said yet that they hold it, as bits of their places.
     pub(super) waits: u32,
-    /// The actions that have not yet answered the unban before this ban: what they say of a ban
-    /// until then is about the one before.
-    pub(super) behind: u32,
+    /// With which act it began (the low bits of its number): answers to earlier ones are about
+    /// another ban of this id.
+    pub(super) since: u32,
     /// How often they failed in a row.
     pub(super) tries: u16,
     /// The next try has its time.
@@ -92,7 +92,7 @@ impl Slot {
             count: ban.count,
             failures: ban.failures,
             waits,
-            behind: 0,
+            since: 0,
             tries: 0,
             scheduled: false,
             ordered,

@@ -244,9 +244,17 @@ impl Counter {
         Some(Timestamp::from_secs(i64::from(newest) + i64::from(self.findtime_s) + 1))
     }
 
-    /// The clock was set back: what lies ahead of `now` happened just now.
-    pub fn clamp(&mut self, now: Timestamp) {
-        let now = seconds(now);
+    /// The clock was set back from `before` to `now`: who was idle for too long by then is
+    /// forgotten, and what lies ahead of `now` happened just now.
+    pub fn set_back(&mut self, before: Timestamp, now: Timestamp) {
+        let (before, now) = (seconds(before), seconds(now));
+        let idle: Vec<u32> = {
+            let idle = self.slots.iter().filter(|(_, slot)| self.is_idle(slot, before));
+            idle.map(|(number, _)| number).collect()
+        };
+        for number in idle {
+            self.drop_slot(number);
+        }
         for (_, slot) in self.slots.iter_mut() {
             match &mut slot.times {
                 Times::Few { at, .. } => at.iter_mut().for_each(|at| *at = (*at).min(now)),
@@ -551,11 +559,11 @@ mod tests {
     fn a_clock_set_back_forgets_nothing_and_keeps_nothing_for_ever() {
         let mut counter = Counter::new(3, 600);
         counter.add(&id(1), at(86_400), 1, None, at(86_400));
-        counter.clamp(at(0));
+        counter.set_back(at(86_400), at(0));
         assert_eq!(counter.add(&id(1), at(1), 1, None, at(1)), None);
         assert_eq!(counter.add(&id(1), at(2), 1, None, at(2)), Some(3));
         counter.add(&id(2), at(86_400), 1, None, at(86_400));
-        counter.clamp(at(0));
+        counter.set_back(at(86_400), at(0));
         assert!(counter.expire(at(601), 10) && counter.is_empty());
     }
 
@@ -567,7 +575,7 @@ mod tests {
             for now in extremes {
                 counter.add(&id(1), at, 1, None, now);
                 counter.count(&id(1), now);
-                counter.clamp(now);
+                counter.set_back(at, now);
                 counter.expire(now, 1);
             }
         }

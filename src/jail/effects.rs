@@ -61,6 +61,8 @@ pub enum Entry {
         jail: JailName,
         /// The ban as it is now.
         ban: Ban,
+        /// As in [`Entry::Ban`]: an order may make it one.
+        ordered: bool,
     },
     /// A ban is over.
     Unban {
@@ -102,6 +104,8 @@ pub enum UnbanCause {
 pub struct Act {
     /// Whose jail.
     pub jail: JailName,
+    /// Its number, growing within a jail, to be handed back with each answer.
+    pub serial: u64,
     /// For this action alone; for all of the jail if none. With all, those with `norestored` leave
     /// restored bans out.
     pub action: Option<Arc<str>>,
@@ -115,7 +119,8 @@ pub enum Verb {
     /// Shut out. A ban may come again for an id that is out already (a retry, a restart, a kernel
     /// that lost it): it must hold afterwards, with the new end.
     Ban(Vec<Ban>),
-    /// Let in again.
+    /// Let in again. One with `restored` may have gone on its own (its time was over before the
+    /// daemon came back): that is no failure.
     Unban(Vec<Ban>),
     /// Hold with another end.
     Prolong(Vec<Ban>),
@@ -168,6 +173,9 @@ pub struct Outcome {
     pub jail: JailName,
     /// Which of its actions.
     pub action: Arc<str>,
+    /// [`Act::serial`] of the act that it answers: of the last one, if several were done at once
+    /// (only neighbours of one kind may be). 0 if nobody asked.
+    pub serial: u64,
     /// What was asked for.
     pub verb: VerbKind,
     /// It worked for these. An action that leaves a ban out on purpose (`norestored`, no such hook)

@@ -4,7 +4,7 @@ use super::{
     Jail, Scene,
     ask::Step,
     bans::{BanState, Slot},
-    effects::{Act, Ask, Entry, Level, Logger, Verb, VerbKind},
+    effects::{Ask, Entry, Level, Logger, Verb, VerbKind},
     ignore::{Reason, Verdict, guard},
     words::{cut, moment, shown, span},
 };
@@ -213,17 +213,23 @@ impl Jail {
 
     /// A ban begins: it is stored, and handed to the actions.
     fn enter(&mut self, ban: Ban, ordered: bool, grown: bool, scene: &mut Scene<'_>) {
-        let behind = self.forget_lift(&ban.id, scene);
+        self.forget_lift(&ban.id, scene);
         let waits = self.deciders;
         let mut slot = Slot::new(&ban, ordered, waits);
-        (slot.grown, slot.behind) = (grown, behind);
+        slot.grown = grown;
         let number = self.bans.insert(slot);
+        self.counter.remove(&ban.id);
         self.banned_total += 1;
         let jail = self.name.clone();
         scene.effects.store.push(Entry::Ban { jail, ban: ban.clone(), ordered });
         match waits {
             0 => self.tell(number, scene),
-            _ => scene.effects.act(&self.name, None, VerbKind::Ban, ban),
+            _ => {
+                let since = self.act(None, VerbKind::Ban, ban, scene);
+                if let Some(slot) = self.bans.get_mut(number) {
+                    slot.since = since;
+                }
+            }
         }
     }
 
@@ -268,8 +274,7 @@ impl Jail {
             let again = self.checked.is_none_or(|at| scene.now > at.plus_secs(CHECK_S));
             if since_s > CHECK_S && again && self.deciders != 0 {
                 self.checked = Some(scene.now);
-                let jail = self.name.clone();
-                scene.effects.acts.push(Act { jail, action: None, verb: Verb::Check });
+                self.push_act(None, Verb::Check, scene);
             }
         }
         if self.rules.increment.enabled {
@@ -308,9 +313,10 @@ impl Jail {
         };
         let text = format!("{} is now banned {end}", shown(&ban.id));
         self.note(scene, Level::Debug, Logger::Actions, &text);
-        scene.effects.store.push(Entry::Prolong { jail: self.name.clone(), ban: ban.clone() });
+        let (jail, ordered) = (self.name.clone(), slot.ordered);
+        scene.effects.store.push(Entry::Prolong { jail, ban: ban.clone(), ordered });
         if self.deciders != 0 {
-            scene.effects.act(&self.name, None, VerbKind::Prolong, ban);
+            self.act(None, VerbKind::Prolong, ban, scene);
         }
     }
 }

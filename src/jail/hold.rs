@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     Jail, Restored, Scene,
     bans::Slot,
-    effects::{Act, BANS_PER_ACT_MAX, Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
+    effects::{BANS_PER_ACT_MAX, Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
     ignore::{Verdict, guard},
     rules::DECIDERS_MAX,
     words::{moment, one_line, shown, span},
@@ -32,6 +32,12 @@ pub(super) struct Sweep {
     action: Option<usize>,
     verb: VerbKind,
     next: u32,
+}
+
+/// True if an answer is to an act before the one with which something began. Only the low bits are
+/// compared: there are never 2³¹ acts under way.
+pub(super) fn is_stale(serial: u64, since: u32) -> bool {
+    (serial as u32).wrapping_sub(since) > u32::MAX / 2
 }
 
 /// After how many seconds the next try comes.
@@ -67,31 +73,44 @@ impl Jail {
             let why = if friend { UnbanCause::Ignored } else { UnbanCause::Lapsed };
             if over && scene.hold_until.is_none_or(|hold| hold <= scene.now) || friend {
                 let jail = self.name.clone();
-                scene.effects.store.push(Entry::Unban { jail, id: ban.id, why });
+                let id = ban.id.clone();
+                scene.effects.store.push(Entry::Unban { jail, id, why });
+                // Whatever outlived the last daemon may still hold it; nobody waits for an answer.
+                if self.deciders != 0 {
+                    self.act(None, VerbKind::Unban, ban, scene);
+                }
                 continue;
             }
             if shortened {
                 let jail = self.name.clone();
-                scene.effects.store.push(Entry::Prolong { jail, ban: ban.clone() });
+                scene.effects.store.push(Entry::Prolong { jail, ban: ban.clone(), ordered });
             }
             let waits = self.deciders & self.for_restored();
             let number = self.bans.insert(Slot::new(&ban, ordered, waits));
             self.banned_total += 1;
             if !self.rules.actions.is_empty() {
-                scene.effects.act(&self.name, None, VerbKind::Ban, ban);
+                let since = self.act(None, VerbKind::Ban, ban, scene);
+                if let Some(slot) = self.bans.get_mut(number) {
+                    slot.since = since;
+                }
             }
             if waits == 0 {
                 self.tell(number, scene);
             }
         }
-        for ticket in failures {
-            let time = ticket.time.min(scene.now);
+        for mut ticket in failures {
+            ticket.time = ticket.time.min(scene.now);
             let line = ticket.evidence.lines.last();
-            let handed = self.counter.add(&ticket.id, time, ticket.attempts, line, scene.now);
+            let handed =
+                self.counter.add(&ticket.id, ticket.time, ticket.attempts, line, scene.now);
             if let Some(failures) = handed {
                 self.handed_over(&ticket, failures, scene);
             }
         }
+    }
+
+    pub(super) fn action_names(&self) -> Vec<Arc<str>> {
+        self.rules.actions.iter().map(|rule| rule.name.clone()).collect()
     }
 
     /// The actions that take restored bans, as bits of their places.
@@ -110,7 +129,7 @@ impl Jail {
         match outcome.verb {
             VerbKind::Ban => {
                 for id in &outcome.done {
-                    self.held(id, bit, scene);
+                    self.held(id, bit, outcome.serial, scene);
                 }
                 self.failed(outcome, bit, scene);
             }
@@ -129,10 +148,10 @@ impl Jail {
         }
     }
 
-    fn held(&mut self, id: &Id, bit: u32, scene: &mut Scene<'_>) {
+    fn held(&mut self, id: &Id, bit: u32, serial: u64, scene: &mut Scene<'_>) {
         let Some(number) = self.bans.find(id) else { return };
         let Some(slot) = self.bans.get_mut(number) else { return };
-        if slot.behind & bit != 0 {
+        if is_stale(serial, slot.since) {
             return;
         }
         slot.waits &= !bit;
@@ -166,7 +185,7 @@ impl Jail {
         for (id, _) in outcome.failed.iter().filter(|_| bit != 0) {
             let Some(number) = self.bans.find(id) else { continue };
             let Some(slot) = self.bans.get_mut(number) else { continue };
-            if slot.behind & bit != 0 {
+            if is_stale(outcome.serial, slot.since) {
                 continue;
             }
             slot.waits |= bit;
@@ -226,13 +245,14 @@ impl Jail {
                 due.push(number);
             }
         }
-        for (place, action) in self.rules.actions.iter().take(DECIDERS_MAX).enumerate() {
+        let actions = self.action_names();
+        for (place, action) in actions.iter().take(DECIDERS_MAX).enumerate() {
             for number in &due {
                 if let Some(slot) =
                     self.bans.get(*number).filter(|slot| slot.waits & 1 << place != 0)
                 {
                     let ban = slot.ban(Arc::default());
-                    scene.effects.act(&self.name, Some(&action.name), VerbKind::Ban, ban);
+                    self.act(Some(action), VerbKind::Ban, ban, scene);
                 }
             }
         }
@@ -300,8 +320,8 @@ impl Jail {
             VerbKind::Prolong => Verb::Prolong(bans),
             _ => Verb::Ban(bans),
         };
-        let (jail, action) = (self.name.clone(), rule.map(|rule| rule.name.clone()));
-        scene.effects.acts.push(Act { jail, action, verb });
+        let action = rule.map(|rule| rule.name.clone());
+        self.push_act(action, verb, scene);
         sweep.next < self.bans.end()
     }
 
@@ -320,7 +340,7 @@ impl Jail {
         };
         let mut free = Vec::new();
         for (number, slot) in self.bans.iter_mut() {
-            (slot.waits, slot.behind) = (moved(slot.waits), moved(slot.behind));
+            slot.waits = moved(slot.waits);
             if slot.waits == 0 && !slot.told {
                 free.push(number);
             }

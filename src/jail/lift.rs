@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ENDS_PER_TURN_MAX, Jail, Scene,
     bans::Slot,
-    effects::{Act, Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
-    hold::backoff,
+    effects::{Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
+    hold::{backoff, is_stale},
     rules::DECIDERS_MAX,
     words::shown,
 };
@@ -34,8 +34,8 @@ struct Lift {
     slot: Slot,
     /// The actions that have not let it in yet.
     waits: u32,
-    /// Those of them that have been asked and have not answered.
-    asked: u32,
+    /// With which act it began.
+    since: u32,
     tries: u32,
 }
 
@@ -43,11 +43,11 @@ struct Lift {
 #[derive(Clone, Debug)]
 struct Flush {
     waits: u32,
-    asked: u32,
+    since: u32,
     tries: u32,
     at: Option<Timestamp>,
     /// Whom the log has called banned; the first of them, and how many more.
-    told: Vec<Id>,
+    told: BTreeSet<Id>,
     more: usize,
 }
 
@@ -71,10 +71,10 @@ impl Lifts {
 
     pub(super) fn change_actions(&mut self, moved: &dyn Fn(u32) -> u32) {
         for lift in self.by_id.values_mut() {
-            (lift.waits, lift.asked) = (moved(lift.waits), moved(lift.asked));
+            lift.waits = moved(lift.waits);
         }
         if let Some(flush) = &mut self.flush {
-            (flush.waits, flush.asked) = (moved(flush.waits), moved(flush.asked));
+            flush.waits = moved(flush.waits);
         }
     }
 }
@@ -101,18 +101,21 @@ impl Jail {
         if self.deciders == 0 {
             return self.tell_unban(&slot, scene);
         }
-        scene.effects.act(&self.name, None, VerbKind::Unban, slot.ban(Default::default()));
+        let since = self.act(None, VerbKind::Unban, slot.ban(Default::default()), scene);
         let waits = self.deciders;
-        self.lifts.by_id.insert(id, Lift { slot, waits, asked: waits, tries: 0 });
+        self.lifts.by_id.insert(id, Lift { slot, waits, since, tries: 0 });
     }
 
-    /// An id is banned anew: what has not let it in yet need not do so. The actions that have still
-    /// to answer what they were asked before.
-    pub(super) fn forget_lift(&mut self, id: &Id, scene: &mut Scene<'_>) -> u32 {
-        let flush = self.lifts.flush.as_ref().map_or(0, |flush| flush.asked);
-        let Some(lift) = self.lifts.by_id.remove(id) else { return flush };
-        self.tell_unban(&lift.slot, scene);
-        lift.asked | flush
+    /// An id is banned anew: what has not let it in yet need not do so.
+    pub(super) fn forget_lift(&mut self, id: &Id, scene: &mut Scene<'_>) {
+        let flushed = self.lifts.flush.as_mut().is_some_and(|flush| flush.told.remove(id));
+        if flushed {
+            let text = format!("Unban {}", shown(id));
+            self.note(scene, Level::Notice, Logger::Actions, &text);
+        }
+        if let Some(lift) = self.lifts.by_id.remove(id) {
+            self.tell_unban(&lift.slot, scene);
+        }
     }
 
     /// All bans are taken from the store and from the actions; how many that were.
@@ -123,11 +126,13 @@ impl Jail {
         self.retries.clear();
         self.sweeps.clear();
         let earlier = self.lifts.flush.take();
-        let (mut told, mut more) =
-            earlier.map_or((Vec::new(), 0), |flush| (flush.told, flush.more));
+        let earlier = earlier.map(|flush| (flush.told, flush.more));
+        let (mut told, mut more) = earlier.unwrap_or_default();
         for slot in slots.into_iter().filter(|slot| slot.told) {
             match told.len() < FLUSH_TOLD_MAX {
-                true => told.push(slot.id),
+                true => {
+                    told.insert(slot.id);
+                }
                 false => more += 1,
             }
         }
@@ -136,10 +141,9 @@ impl Jail {
             self.note(scene, Level::Notice, Logger::Actions, &text);
         }
         let waits = self.deciders;
-        let flush = Flush { waits, asked: waits, tries: 0, at: None, told, more };
+        let mut flush = Flush { waits, since: 0, tries: 0, at: None, told, more };
         if !self.rules.actions.is_empty() {
-            let jail = self.name.clone();
-            scene.effects.acts.push(Act { jail, action: None, verb: Verb::Flush });
+            flush.since = self.push_act(None, Verb::Flush, scene);
         }
         self.lifts.flush = Some(flush);
         self.finish_lifts(scene);
@@ -178,17 +182,11 @@ impl Jail {
     }
 
     pub(super) fn unban_outcome(&mut self, outcome: &Outcome, bit: u32, scene: &mut Scene<'_>) {
-        for id in outcome.done.iter().chain(outcome.failed.iter().map(|(id, _)| id)) {
-            if let Some(lift) = self.lifts.by_id.get_mut(id) {
-                lift.asked &= !bit;
-            } else if let Some(number) = self.bans.find(id)
-                && let Some(slot) = self.bans.get_mut(number)
-            {
-                slot.behind &= !bit;
-            }
-        }
         for id in &outcome.done {
             let Some(lift) = self.lifts.by_id.get_mut(id) else { continue };
+            if is_stale(outcome.serial, lift.since) {
+                continue;
+            }
             lift.waits &= !bit;
             if lift.waits == 0 {
                 self.forget_lift(id, scene);
@@ -197,6 +195,9 @@ impl Jail {
         let mut given_up = Vec::new();
         for (id, _) in outcome.failed.iter().filter(|_| bit != 0) {
             let Some(lift) = self.lifts.by_id.get_mut(id) else { continue };
+            if is_stale(outcome.serial, lift.since) {
+                continue;
+            }
             lift.tries += 1;
             if lift.tries >= UNBAN_TRIES_MAX {
                 given_up.push(id);
@@ -206,10 +207,8 @@ impl Jail {
             }
         }
         let lifts = &self.lifts.by_id;
-        let loud = |id: &Id| {
-            let lift = lifts.get(id).filter(|_| bit != 0);
-            lift.is_none_or(|lift| lift.tries.is_power_of_two())
-        };
+        let loud =
+            |id: &Id| bit == 0 || lifts.get(id).is_some_and(|lift| lift.tries.is_power_of_two());
         self.tell_errors(outcome, &loud, scene);
         for id in given_up {
             self.lifts.by_id.remove(id);
@@ -226,11 +225,10 @@ impl Jail {
     /// An action has let everybody in, or not (then `failed` holds one reason at least).
     pub(super) fn flush_outcome(&mut self, outcome: &Outcome, bit: u32, scene: &mut Scene<'_>) {
         self.tell_errors(outcome, &|_| true, scene);
-        for (_, slot) in self.bans.iter_mut() {
-            slot.behind &= !bit;
-        }
         let Some(flush) = self.lifts.flush.as_mut().filter(|_| bit != 0) else { return };
-        flush.asked &= !bit;
+        if is_stale(outcome.serial, flush.since) {
+            return;
+        }
         if !outcome.failed.is_empty() {
             flush.tries += 1;
             if flush.tries < UNBAN_TRIES_MAX {
@@ -260,22 +258,20 @@ impl Jail {
         if let Some(flush) = &mut self.lifts.flush
             && flush.at.is_some_and(|at| at <= scene.now)
         {
-            (reflush, flush.at, flush.asked) = (flush.waits, None, flush.waits);
+            (reflush, flush.at) = (flush.waits, None);
         }
-        let actions: Vec<_> = self.rules.actions.iter().map(|rule| rule.name.clone()).collect();
+        let actions = self.action_names();
         for (place, action) in actions.iter().take(DECIDERS_MAX).enumerate() {
             let bit = 1_u32 << place;
             for id in &due {
-                let lift = self.lifts.by_id.get_mut(id).filter(|lift| lift.waits & bit != 0);
+                let lift = self.lifts.by_id.get(id).filter(|lift| lift.waits & bit != 0);
                 if let Some(lift) = lift {
-                    lift.asked |= bit;
                     let ban = lift.slot.ban(Default::default());
-                    scene.effects.act(&self.name, Some(action), VerbKind::Unban, ban);
+                    self.act(Some(action), VerbKind::Unban, ban, scene);
                 }
             }
             if reflush & bit != 0 {
-                let (jail, action) = (self.name.clone(), Some(action.clone()));
-                scene.effects.acts.push(Act { jail, action, verb: Verb::Flush });
+                self.push_act(Some(action.clone()), Verb::Flush, scene);
                 // Who was banned since is banned again behind it.
                 self.start_sweep(Some(place), VerbKind::Ban, scene);
             }

@@ -171,6 +171,8 @@ pub struct Jail {
     /// When which ban is tried again.
     retries: BTreeSet<(Timestamp, u32)>,
     sweeps: Vec<Sweep>,
+    /// Of the last act.
+    serial: u64,
     idle: bool,
     failed_total: u64,
     banned_total: u64,
@@ -197,6 +199,7 @@ impl Jail {
             asks: Asks::default(),
             retries: BTreeSet::new(),
             sweeps: Vec::new(),
+            serial: 0,
             idle: false,
             failed_total: 0,
             banned_total: 0,
@@ -290,7 +293,7 @@ impl Jail {
     /// or is far off, and kernel timeouts are set anew.
     pub fn handle_clock_step(&mut self, by_s: i64, scene: &mut Scene<'_>) {
         if by_s < 0 {
-            self.counter.clamp(scene.now);
+            self.counter.set_back(scene.now.plus_secs(by_s.saturating_neg()), scene.now);
         }
         self.retries = self.retries.iter().map(|(_, number)| (scene.now, *number)).collect();
         self.lifts.retry_now(scene.now);
@@ -301,6 +304,41 @@ impl Jail {
         if self.bans.len() > 0 {
             self.start_sweep(None, VerbKind::Prolong, scene);
         }
+    }
+
+    /// Puts a ban behind others of the same kind, or into an act of its own; with which act.
+    fn act(
+        &mut self,
+        action: Option<&Arc<str>>,
+        kind: VerbKind,
+        ban: Ban,
+        scene: &mut Scene<'_>,
+    ) -> u32 {
+        if let Some(last) = scene.effects.acts.last_mut()
+            && last.jail == self.name
+            && last.action.as_ref() == action
+            && last.verb.kind() == kind
+            && let Verb::Ban(bans) | Verb::Unban(bans) | Verb::Prolong(bans) = &mut last.verb
+            && bans.len() < effects::BANS_PER_ACT_MAX
+        {
+            bans.push(ban);
+            return last.serial as u32;
+        }
+        let verb = match kind {
+            VerbKind::Ban => Verb::Ban(vec![ban]),
+            VerbKind::Unban => Verb::Unban(vec![ban]),
+            VerbKind::Prolong => Verb::Prolong(vec![ban]),
+            VerbKind::Flush => Verb::Flush,
+            VerbKind::Check => Verb::Check,
+        };
+        self.push_act(action.cloned(), verb, scene)
+    }
+
+    fn push_act(&mut self, action: Option<Arc<str>>, verb: Verb, scene: &mut Scene<'_>) -> u32 {
+        self.serial += 1;
+        let (jail, serial) = (Arc::clone(&self.name), self.serial);
+        scene.effects.acts.push(Act { jail, serial, action, verb });
+        serial as u32
     }
 
     fn note(&self, scene: &mut Scene<'_>, level: Level, logger: Logger, text: &str) {
@@ -353,29 +391,5 @@ impl Jail {
             );
             self.note(scene, Level::Warning, Logger::Filter, &text);
         }
-    }
-}
-
-impl Effects {
-    /// Puts a ban behind those of the same kind, or into an act of its own.
-    fn act(&mut self, jail: &JailName, action: Option<&Arc<str>>, kind: VerbKind, ban: Ban) {
-        if let Some(last) = self.acts.last_mut()
-            && last.jail == *jail
-            && last.action.as_ref() == action
-            && last.verb.kind() == kind
-            && let Verb::Ban(bans) | Verb::Unban(bans) | Verb::Prolong(bans) = &mut last.verb
-            && bans.len() < effects::BANS_PER_ACT_MAX
-        {
-            bans.push(ban);
-            return;
-        }
-        let verb = match kind {
-            VerbKind::Ban => Verb::Ban(vec![ban]),
-            VerbKind::Unban => Verb::Unban(vec![ban]),
-            VerbKind::Prolong => Verb::Prolong(vec![ban]),
-            VerbKind::Flush => Verb::Flush,
-            VerbKind::Check => Verb::Check,
-        };
-        self.acts.push(Act { jail: Arc::clone(jail), action: action.cloned(), verb });
     }
 }
