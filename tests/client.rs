@@ -201,7 +201,7 @@ fn every_answer_is_json_as_well() {
         ),
         (
             &["statsu"],
-            json!({"kind": "misuse", "text": "Invalid command", "hint": "did you mean 'stats'?"}),
+            json!({"kind": "misuse", "text": "Invalid command", "hint": "did you mean 'status'?"}),
         ),
         (
             &["set", "sshd", "maxlines", "0"],
