@@ -9,6 +9,8 @@ set -eu
 needs='
 /usr/bin/fail2ban-regex               fail2ban
 /usr/bin/python3                      python3
+/usr/bin/bash                         bash
+/usr/bin/script                       bsdutils
 /usr/bin/mandoc                       mandoc
 /usr/sbin/logrotate                   logrotate
 /usr/share/zoneinfo/Europe/Berlin     tzdata

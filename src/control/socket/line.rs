@@ -120,3 +120,65 @@ pub fn write(stream: &mut UnixStream, mut bytes: &[u8], within: Duration) -> Res
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+    const SHORT: Duration = Duration::from_millis(30);
+
+    fn pair() -> (UnixStream, Lines) {
+        let (far, near) = UnixStream::pair().unwrap();
+        (far, Lines::new(near))
+    }
+
+    #[test]
+    fn lines_come_out_one_by_one_and_half_a_line_never() {
+        let (mut far, mut lines) = pair();
+        far.write_all(b"one\n\ntwo\nhal").unwrap();
+        drop(far);
+        let mut next = || lines.next(100, NEVER, NEVER);
+        assert_eq!(next().unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(next().unwrap().as_deref(), Some(&b""[..]));
+        assert_eq!(next().unwrap().as_deref(), Some(&b"two"[..]));
+        assert!(matches!(next(), Err(LineError::Half)));
+    }
+
+    #[test]
+    fn a_line_has_at_most_so_many_bytes() {
+        let (mut far, mut lines) = pair();
+        far.write_all(&[b'x'; 10]).unwrap();
+        far.write_all(b"\n").unwrap();
+        assert_eq!(lines.next(10, NEVER, NEVER).unwrap().map(|line| line.len()), Some(10));
+        far.write_all(&[b'x'; 11]).unwrap();
+        assert!(matches!(lines.next(10, NEVER, NEVER), Err(LineError::TooLong)));
+        let (mut far, mut lines) = pair();
+        far.write_all(b"01234567890\n").unwrap();
+        assert!(matches!(lines.next(10, NEVER, NEVER), Err(LineError::TooLong)));
+    }
+
+    #[test]
+    fn who_is_silent_or_never_ends_is_given_up() {
+        let (far, mut lines) = pair();
+        assert!(matches!(lines.next(10, SHORT, NEVER), Err(LineError::TooSlow)));
+        let trickle = std::thread::spawn(move || {
+            let mut far = far;
+            // Ends when the other end is closed.
+            while far.write_all(b"x").is_ok() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let most = usize::MAX;
+        assert!(matches!(lines.next(most, NEVER, SHORT), Err(LineError::TooSlow)));
+        drop(lines);
+        trickle.join().unwrap();
+    }
+
+    #[test]
+    fn who_does_not_take_what_is_written_is_given_up() {
+        let (_far, mut lines) = pair();
+        let much = vec![0; 8 << 20];
+        assert!(matches!(write(lines.stream(), &much, SHORT), Err(LineError::TooSlow)));
+    }
+}

@@ -176,7 +176,7 @@ impl Guard {
             }
             Order::Unban(jail, ids) => {
                 let unbanned = ask!(self.unban(jail.as_deref(), &ids)).map_err(refused)?;
-                Ok(Done::Count(unbanned.lifted as u64))
+                Ok(Done::Unbanned { lifted: unbanned.lifted as u64, missed: unbanned.missed })
             }
             Order::UnbanAll(jail) => {
                 let lifted = ask!(self.unban_all(jail.as_deref())).map_err(refused)?;
