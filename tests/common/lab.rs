@@ -230,6 +230,12 @@ impl Server {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Server {
+        let is_guest = dir.join("etc/fail2ban.conf").exists();
+        let main = dir.join("etc/sentryban.local");
+        if !is_guest && !main.exists() {
+            let text = format!("[Definition]\ndbfile = {}\n", dir.join("own.sqlite3").display());
+            std::fs::write(main, text).unwrap();
+        }
         let program = env!("CARGO_BIN_EXE_sentryban-server");
         let mut command = match lab {
             Some(lab) => lab.victim(program),

@@ -264,8 +264,11 @@ impl Guard {
             if let Some(keeper) = self.jails.get_mut(&name) {
                 keeper.journal = journal;
             }
-            if let Some(reader) = &mut self.reader {
-                reader.follow(*follow);
+            let followed = self.reader.as_mut().map(|reader| reader.follow(*follow));
+            if let Some(Err(error)) = followed {
+                self.disable(&name, format!("its lines cannot be read: {error}"));
+                self.drop_jail(&name, Ending::Leave);
+                return;
             }
         }
         self.say(Level::INFO, "jail", &format!("Jail '{name}' started"));

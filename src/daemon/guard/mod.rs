@@ -405,8 +405,11 @@ impl Guard {
 
     fn take_outcome(&mut self, outcome: Outcome) {
         for note in &outcome.notes {
+            // A plan for a tool may have several lines.
+            let note = note.trim().replace('\n', "; ");
             let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
-            self.say(Level::WARNING, "actions", &text);
+            let level = if self.options.dry_run { Level::NOTICE } else { Level::WARNING };
+            self.say(level, "actions", &text);
         }
         if let Some(error) = &outcome.error {
             let text = format!("[{}] {}: {error}", outcome.jail, outcome.action);
