@@ -194,7 +194,7 @@ impl Tail {
                 return Some(range);
             }
             let Some(open) = &mut self.current else {
-                if !self.appear() {
+                if !self.appear(now) {
                     return None;
                 }
                 continue;
@@ -296,9 +296,16 @@ impl Tail {
         }
     }
 
-    /// There was no file: is there one now?
-    fn appear(&mut self) -> bool {
-        let Some(open) = self.try_open() else { return false };
+    /// There was no file: is there one now, or has one been there and was rotated away?
+    fn appear(&mut self, now: Timestamp) -> bool {
+        let open = self.try_open();
+        let mut missed = 0;
+        if self.has_lingering() {
+            let siblings = siblings::siblings(&self.path, &self.rotated_marks());
+            let now_there: Vec<Mark> = open.iter().map(|open| open.mark).collect();
+            missed = self.read_after_last(&siblings, &now_there, now);
+        }
+        let Some(open) = open else { return missed > 0 };
         let mut open = self.known(open);
         if let Some(mark) = self.resume.take() {
             let _ = open.resume(&mark);
@@ -319,13 +326,31 @@ impl Tail {
             }
             Ok(_) => self.change_file(now),
             Err(error) => {
-                self.say_trouble(match is_missing(&error) {
+                let is_missing = is_missing(&error);
+                self.say_trouble(match is_missing {
                     true => TailEvent::Missing,
                     false => TailEvent::Unreadable(error.to_string()),
                 });
-                false
+                is_missing && self.leave_file(now)
             }
         }
+    }
+
+    /// There is no log now. True if there were others since the one that is being read: they are
+    /// read then.
+    fn leave_file(&mut self, now: Timestamp) -> bool {
+        let Some(old) = self.current.take() else { return false };
+        let siblings = siblings::siblings(&self.path, &[old.mark]);
+        let place = siblings::place(&siblings, &old.mark);
+        let written = unlinked(&old).map(|meta| (meta.mtime(), meta.mtime_nsec()));
+        if siblings::after(&siblings, place, written).is_empty() {
+            self.current = Some(old);
+            return false;
+        }
+        let mark = old.mark;
+        self.linger(old, now);
+        self.read_between(&siblings, place, written, &[mark], now);
+        true
     }
 
     /// Another file has the name of the one that is being read.
@@ -336,19 +361,18 @@ impl Tail {
             self.current = Some(old);
             return false;
         }
-        let meta = old.metadata().ok();
-        let is_unlinked = meta.as_ref().is_some_and(|meta| meta.nlink() == 0);
+        let unlinked = unlinked(&old);
         // Editors write a file anew and put it in the old one's place. Where the whole fingerprint
         // fits it is the same log; of a few equal lines that cannot be said.
         let unique = file::is_unique(&old.mark);
-        if is_unlinked && unique && matches!(new.resume(&old.mark), Ok(true)) {
+        if unlinked.is_some() && unique && matches!(new.resume(&old.mark), Ok(true)) {
             self.remember(old.mark);
             self.current = Some(new);
             return true;
         }
         let siblings = siblings::siblings(&self.path, &[old.mark]);
         let place = siblings::place(&siblings, &old.mark);
-        let written = meta.filter(|_| is_unlinked).map(|meta| (meta.mtime(), meta.mtime_nsec()));
+        let written = unlinked.map(|meta| (meta.mtime(), meta.mtime_nsec()));
         let new = self.known(new);
         let (new_mark, old_mark) = (new.mark, old.mark);
         self.linger(old, now);
@@ -379,6 +403,20 @@ impl Tail {
             self.linger(open, now);
         }
         missed
+    }
+
+    /// Reads the files that had the log's name after the one that was rotated away last.
+    fn read_after_last(
+        &mut self,
+        siblings: &[siblings::Sibling],
+        but: &[Mark],
+        now: Timestamp,
+    ) -> usize {
+        let last = self.lingering.last().map(|linger| linger.open.mark);
+        match last.and_then(|last| siblings::place(siblings, &last)) {
+            Some(place) => self.read_between(siblings, Some(place), None, but, now),
+            None => 0,
+        }
     }
 
     /// The file as it was left, if it was read before.
@@ -426,7 +464,9 @@ impl Tail {
         {
             self.skip_old(open, start);
         } else if mark.inode == 0 {
-            // There was no file then: all of this one is new.
+            // There was no file then: all of this one is new, and so is what came and went before.
+            let now_there: Vec<Mark> = open.iter().map(|open| open.mark).collect();
+            self.read_after_last(&siblings, &now_there, now);
         } else if let Some((place, old)) =
             siblings::same_or_copy(&siblings, &mark, &self.rotated_marks())
                 .or_else(|| siblings::emptied(&siblings, &mark))
@@ -487,6 +527,11 @@ impl Tail {
             self.remember(linger.open.mark);
         }
     }
+}
+
+/// What is known of a file that has no name any more.
+fn unlinked(open: &Open) -> Option<fs::Metadata> {
+    open.metadata().ok().filter(|meta| meta.nlink() == 0)
 }
 
 fn is_missing(error: &io::Error) -> bool {

@@ -31,6 +31,9 @@ pub(super) struct Open {
     pub mark: Mark,
     /// There is no newline between the mark and here.
     scanned: u64,
+    /// Hash of the last bytes before that, and how many they are: half a line may be emptied away
+    /// as well.
+    half: (usize, u64),
     /// The file was as the mark has it when it had last changed so.
     verified: Option<Changed>,
 }
@@ -68,7 +71,7 @@ impl Open {
             return Err(io::Error::other(what));
         }
         let mark = identity(&meta);
-        Ok(Open { file, mark, scanned: 0, verified: None })
+        Ok(Open { file, mark, scanned: 0, half: (0, 0), verified: None })
     }
 
     /// Goes on at a mark of this very content, whatever its inode is; false if it does not fit.
@@ -219,7 +222,10 @@ impl Open {
                     self.advance(buffer, over + end, end)?;
                     return Ok(Step::Lines(over..over + end));
                 }
-                None => self.scanned = self.mark.offset + fresh.len() as u64,
+                None => {
+                    self.half = tail_of(fresh);
+                    self.scanned = self.mark.offset + fresh.len() as u64;
+                }
             }
         }
     }
@@ -233,11 +239,21 @@ impl Open {
         limit: usize,
         losses: &mut Losses,
     ) -> io::Result<Option<Step>> {
+        let (known, half) = self.half;
+        let from = self.scanned - known as u64;
+        let count = self.fill(buffer, from, limit.max(2 * BACK_BYTES))?;
+        let read = buffer.get(..count).unwrap_or_default();
+        if read.get(..known).is_none_or(|read| hash(read) != half) {
+            // It is another half: its end may have come before the old one's.
+            self.scanned = self.mark.offset;
+            losses.torn_lines += 1;
+            return Ok(None);
+        }
         // A wide newline may begin with the last byte that was seen, and starts at an even place.
-        let from = newline.align(self.scanned, self.mark.offset);
-        let count = self.fill(buffer, from, limit)?;
-        let fresh = buffer.get(..count).unwrap_or_default();
-        let end = newline.first(fresh).map(|end| from + end as u64);
+        let skipped = (newline.align(self.scanned, self.mark.offset) - from) as usize;
+        let fresh = read.get(skipped..).unwrap_or_default();
+        let end = newline.first(fresh).map(|end| from + (skipped + end) as u64);
+        let half = tail_of(read);
         let start = self.mark.offset;
         let over = start.min(BACK_BYTES as u64) as usize;
         let reached = end.unwrap_or(from + count as u64);
@@ -263,7 +279,7 @@ impl Open {
         }
         if end.is_none() {
             let grown = reached > self.scanned;
-            self.scanned = reached.max(self.scanned);
+            (self.scanned, self.half) = (reached, half);
             return Ok(if grown { None } else { Some(Step::End) });
         }
         let wanted = over + kept as usize;
@@ -335,6 +351,12 @@ pub(super) fn identity(meta: &Metadata) -> Mark {
     let born = meta.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let born = born.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(0));
     Mark { device: meta.dev(), inode: meta.ino(), born, ..Mark::default() }
+}
+
+/// Hash of the last bytes, and how many they are.
+fn tail_of(bytes: &[u8]) -> (usize, u64) {
+    let tail = bytes.get(bytes.len().saturating_sub(BACK_BYTES)..).unwrap_or_default();
+    (tail.len(), hash(tail))
 }
 
 /// Reads until the space is full or the file ends.
