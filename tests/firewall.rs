@@ -185,8 +185,7 @@ fn a_month_is_a_month_and_ipset_gets_what_it_can_hold() {
 #[test]
 fn one_bad_element_does_not_lose_the_rest() {
     let Some(_lab) = Lab::new(&["nft", "ipset"]) else { return };
-    let mut bans: Vec<Ban> =
-        (0..200).map(|at| ban(&format!("198.51.100.{at}"), MONTH)).collect();
+    let mut bans: Vec<Ban> = (0..200).map(|at| ban(&format!("198.51.100.{at}"), MONTH)).collect();
     // Two prefixes that overlap cannot both be in one nftables set.
     bans.insert(77, ban("10.0.0.0/8", MONTH));
     bans.insert(150, ban("10.1.0.0/16", MONTH));
