@@ -7,7 +7,10 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    os::{fd::OwnedFd, unix::net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{net::UnixStream, process::CommandExt},
+    },
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
@@ -86,7 +89,8 @@ impl Helper {
         let (ours, theirs) = UnixStream::pair()?;
         let mut command = Command::new(program);
         command.arg(ARGUMENT).current_dir("/").stdin(Stdio::from(OwnedFd::from(theirs)));
-        let child = command.stdout(Stdio::null()).spawn()?;
+        // A group of its own: what the terminal sends is for the daemon, who may need us to lift bans.
+        let child = command.stdout(Stdio::null()).process_group(0).spawn()?;
         let line = Line {
             socket: ours,
             writing: Mutex::new(()),
@@ -211,6 +215,11 @@ pub fn serve() -> io::Result<()> {
     let socket = UnixStream::from(rustix::io::dup(io::stdin())?);
     // Fails where standard input is something else: nobody talks to a helper by hand.
     socket.peer_addr()?;
+    // Ended by the daemon's end only, as bans are lifted through us when the system goes down.
+    let heard = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        signal_hook::flag::register(signal, Arc::clone(&heard))?;
+    }
     let answers = Arc::new(Mutex::new(socket.try_clone()?));
     let running = Arc::new((Mutex::new(0_usize), Condvar::new()));
     let mut requests = io::BufReader::new(socket);

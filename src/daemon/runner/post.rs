@@ -2,9 +2,11 @@
 //! out when things go wrong.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashSet, VecDeque},
     sync::Arc,
 };
+
+use indexmap::IndexMap;
 
 use super::{
     Came, Verb,
@@ -37,8 +39,8 @@ pub(super) struct Post {
     action: Box<dyn Banaction>,
     traits: Traits,
     started: Vec<Scope>,
-    /// All that it holds, where it cannot let all in at once; else only how many.
-    held: Option<HashMap<Id, Ban>>,
+    /// All that it holds, in order, where it cannot let all in at once; else only how many.
+    held: Option<IndexMap<Id, Ban>>,
     count: usize,
     sample: VecDeque<Ban>,
     refresh_at: Option<Timestamp>,
@@ -53,7 +55,7 @@ impl Post {
             || action.flush(Some(crate::ticket::Family::Inet4), &[]).is_some();
         Post {
             name: action.name().into(),
-            held: (traits.guards && !flushes).then(HashMap::new),
+            held: (traits.guards && !flushes).then(IndexMap::new),
             traits,
             action,
             started: Vec::new(),
@@ -336,7 +338,7 @@ impl Post {
                 Verb::Unban => {
                     self.count = self.count.saturating_sub(1);
                     if let Some(held) = &mut self.held {
-                        held.remove(&ban.id);
+                        held.shift_remove(&ban.id);
                     }
                     continue;
                 }
@@ -381,7 +383,7 @@ impl Post {
         let mut done: Vec<Scope> = Vec::new();
         match self.held.take() {
             Some(held) => {
-                self.held = Some(HashMap::new());
+                self.held = Some(IndexMap::new());
                 let bans: Vec<Ban> = held.into_values().collect();
                 for batch in bans.chunks(self.traits.batch_max.max(1)) {
                     let part = self.about_bans(Verb::Unban, batch, call, exec);
@@ -440,8 +442,7 @@ impl Post {
                     results.push(Came { error: Some(failed.text), ..Came::default() });
                 }
                 Ok(text) => {
-                    let wanted: std::collections::HashSet<&Id> =
-                        bans.iter().map(|ban| &ban.id).collect();
+                    let wanted: HashSet<&Id> = bans.iter().map(|ban| &ban.id).collect();
                     let mut strange = self.action.listed(&text);
                     strange.retain(|id| !wanted.contains(id));
                     let strange: Vec<Ban> =

@@ -102,7 +102,15 @@ impl Tools {
                     }
                 }
             }
-            SetVerb::List => run(batch.text(), LISTING_BYTES_MAX),
+            SetVerb::List => {
+                // One by one: nft 1.0.6 forgets the first sets of a batch that lists several.
+                let mut stdout = String::new();
+                for line in batch.text().lines() {
+                    let list = Command::words("nft").args(line.split(' '));
+                    stdout += &checked(&list, LISTING_BYTES_MAX)?.stdout;
+                }
+                Ok(Done { stdout })
+            }
             SetVerb::Change(_) | SetVerb::Flush => run(batch.text(), STDOUT_BYTES_MAX),
         }
     }
