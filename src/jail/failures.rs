@@ -1,7 +1,7 @@
 //! From a failure to a ban.
 
 use super::{
-    Jail, Scene,
+    BANS_MAX, Jail, Scene,
     ask::Step,
     bans::{BanState, Slot},
     effects::{Ask, Entry, Level, Logger, Verb, VerbKind},
@@ -186,6 +186,10 @@ impl Jail {
     pub(super) fn decide(&mut self, id: &Id, cause: &Cause<'_>, scene: &mut Scene<'_>) -> bool {
         if let Some(reason) = guard(&self.rules, scene.around, id) {
             self.ignored(id, reason, scene);
+            return false;
+        }
+        if self.bans.len() >= BANS_MAX {
+            self.refused += 1;
             return false;
         }
         let mut ban = Ban {

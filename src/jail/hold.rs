@@ -72,13 +72,8 @@ impl Jail {
                 || (!ordered && matches!(self.ignore.judge(&ban.id), Verdict::Ignored(_)));
             let why = if friend { UnbanCause::Ignored } else { UnbanCause::Lapsed };
             if over && scene.hold_until.is_none_or(|hold| hold <= scene.now) || friend {
-                let jail = self.name.clone();
-                let id = ban.id.clone();
-                scene.effects.store.push(Entry::Unban { jail, id, why });
-                // Whatever outlived the last daemon may still hold it; nobody waits for an answer.
-                if self.deciders != 0 {
-                    self.act(None, VerbKind::Unban, ban, scene);
-                }
+                // Whatever outlived the last daemon may still hold it.
+                self.lift(Slot::new(&ban, ordered, 0), why, scene);
                 continue;
             }
             if shortened {
@@ -123,9 +118,19 @@ impl Jail {
 
     /// An action answers.
     pub fn handle_outcome(&mut self, outcome: &Outcome, scene: &mut Scene<'_>) {
+        let mut outcome = std::borrow::Cow::Borrowed(outcome);
         let place = self.rules.actions.iter().position(|action| action.name == outcome.action);
         let bit = place.filter(|place| *place < DECIDERS_MAX).map_or(0, |place| 1_u32 << place);
         let bit = bit & self.deciders;
+        let undoes = bit & self.rules.undoers() != 0;
+        if !undoes && bit != 0 && !outcome.failed.is_empty() {
+            // There are only mails and reports: these go out once, and what fails is over with.
+            self.tell_errors(&outcome, &|_| true, scene);
+            let outcome = outcome.to_mut();
+            let failed = std::mem::take(&mut outcome.failed);
+            outcome.done.extend(failed.into_iter().map(|(id, _)| id));
+        }
+        let outcome = &*outcome;
         match outcome.verb {
             VerbKind::Ban => {
                 for id in &outcome.done {
@@ -140,7 +145,7 @@ impl Jail {
             VerbKind::Check => self.tell_errors(outcome, &|_| true, scene),
         }
         if let Some(place) = place {
-            if outcome.lost && bit != 0 {
+            if outcome.lost && undoes {
                 self.start_sweep(Some(place), VerbKind::Ban, scene);
             } else {
                 self.go_on(place, outcome.verb, scene);
@@ -265,7 +270,7 @@ impl Jail {
         verb: VerbKind,
         scene: &mut Scene<'_>,
     ) {
-        if self.deciders == 0 || self.bans.len() == 0 {
+        if self.rules.undoers() == 0 || self.bans.len() == 0 {
             return;
         }
         self.sweeps.retain(|sweep| (sweep.action, sweep.verb) != (action, verb));
@@ -354,8 +359,9 @@ impl Jail {
             }
         });
         let known: Vec<usize> = map.iter().flatten().copied().collect();
+        let undoers = self.rules.undoers();
         for place in 0..self.rules.actions.len().min(DECIDERS_MAX) {
-            if deciders & 1 << place != 0 && !known.contains(&place) {
+            if undoers & 1 << place != 0 && !known.contains(&place) {
                 self.start_sweep(Some(place), VerbKind::Ban, scene);
             }
         }

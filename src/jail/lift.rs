@@ -39,6 +39,13 @@ struct Lift {
     tries: u32,
 }
 
+impl Lift {
+    /// Its time was over before the daemon came back: nobody knows whether it is still held.
+    fn is_doubtful(&self) -> bool {
+        self.slot.restored && !self.slot.told
+    }
+}
+
 /// Everybody is let in at once.
 #[derive(Clone, Debug)]
 struct Flush {
@@ -207,11 +214,15 @@ impl Jail {
             }
         }
         let lifts = &self.lifts.by_id;
-        let loud =
-            |id: &Id| bit == 0 || lifts.get(id).is_some_and(|lift| lift.tries.is_power_of_two());
+        let loud = |id: &Id| {
+            let lift = lifts.get(id).filter(|lift| !lift.is_doubtful());
+            bit == 0 || lift.is_some_and(|lift| lift.tries.is_power_of_two())
+        };
         self.tell_errors(outcome, &loud, scene);
         for id in given_up {
-            self.lifts.by_id.remove(id);
+            if self.lifts.by_id.remove(id).is_none_or(|lift| lift.is_doubtful()) {
+                continue;
+            }
             let what = format!(
                 "{} may still be shut out by action '{}': it could not be let in for {} times",
                 shown(id),

@@ -60,13 +60,16 @@ use lift::Lifts;
 /// So many bans end, and so many idle ids are forgotten, before other events have their turn.
 pub const ENDS_PER_TURN_MAX: usize = 4096;
 
+/// So many bans are held at once in a jail; whoever comes then is not banned, and that is counted.
+pub const BANS_MAX: usize = 4_000_000;
+
 /// The counter is swept at most every so many seconds.
 const SWEEP_S: i64 = 5;
 
 /// Names in `ignoreip` are looked up again after so many seconds.
 pub const NAMES_REFRESH_S: i64 = 300;
 
-/// What the store knows of former bans.
+/// What the store knows of former bans. It may lag behind by the effects of the call that asks.
 pub trait History {
     /// The former bans of an id in one jail, or in all together (`None`); those running count too.
     /// None if there were none, or none that is remembered.
@@ -171,6 +174,8 @@ pub struct Jail {
     /// When which ban is tried again.
     retries: BTreeSet<(Timestamp, u32)>,
     sweeps: Vec<Sweep>,
+    /// Bans that there was no room for, not told yet.
+    refused: u64,
     /// Of the last act.
     serial: u64,
     idle: bool,
@@ -199,6 +204,7 @@ impl Jail {
             asks: Asks::default(),
             retries: BTreeSet::new(),
             sweeps: Vec::new(),
+            refused: 0,
             serial: 0,
             idle: false,
             failed_total: 0,
@@ -382,6 +388,11 @@ impl Jail {
                 "{forgotten} idle offender(s) forgotten: more than {most} failed within findtime"
             );
             self.note(scene, Level::Warning, Logger::Filter, &text);
+        }
+        let refused = std::mem::take(&mut self.refused);
+        if refused > 0 {
+            let text = format!("{refused} offender(s) not banned: {BANS_MAX} are already");
+            self.note(scene, Level::Error, Logger::Actions, &text);
         }
         let dropped = self.asks.take_dropped();
         if dropped > 0 {

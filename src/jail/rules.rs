@@ -91,16 +91,21 @@ impl Rules {
     /// Which actions decide that a ban is held, as bits of their places: those that undo what they
     /// do, or all if none does.
     pub fn deciders(&self) -> u32 {
-        let bits = |wanted: fn(&ActionRule) -> bool| {
-            let actions = self.actions.iter().take(DECIDERS_MAX).enumerate();
-            actions
-                .filter(|(_, action)| wanted(action))
-                .fold(0, |bits, (place, _)| bits | 1_u32 << place)
-        };
-        match bits(|action| action.undoes) {
-            0 => bits(|_| true),
+        match self.undoers() {
+            0 => self.bits(|_| true),
             some => some,
         }
+    }
+
+    /// The actions that undo what they do, as bits of their places: those that are tried again.
+    pub fn undoers(&self) -> u32 {
+        self.bits(|action| action.undoes)
+    }
+
+    fn bits(&self, wanted: fn(&ActionRule) -> bool) -> u32 {
+        let actions = self.actions.iter().take(DECIDERS_MAX).enumerate();
+        let wanted = actions.filter(|(_, action)| wanted(action));
+        wanted.fold(0, |bits, (place, _)| bits | 1_u32 << place)
     }
 }
 
