@@ -113,6 +113,7 @@ impl Keeper {
             What::Rotated
             | What::Truncated
             | What::Lost
+            | What::TooMany(_)
             | What::TimeOff { .. }
             | What::Polling(_) => {}
         }

@@ -111,19 +111,6 @@ pub struct Follow {
     pub stored: Vec<(Arc<str>, Position)>,
 }
 
-impl Notice {
-    /// How loud it is.
-    pub fn level(&self) -> Level {
-        Level::Info
-    }
-}
-
-impl std::fmt::Display for Notice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.what)
-    }
-}
-
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Reader")

@@ -216,6 +216,8 @@ impl Guard {
             self.say(Level::ERROR, "database", &error.to_string());
         }
         // One order that says who is out, and by that who is not.
+        let serials = self.effects.acts.iter().map(|act| act.serial);
+        self.serial = serials.max().unwrap_or(self.serial);
         self.effects.acts.retain(|act| {
             !(matches!(act.verb, crate::jail::Verb::Ban(_))
                 && specs.iter().any(|spec| *spec.name == *act.jail))
@@ -398,7 +400,9 @@ impl Guard {
     fn synchronise(&mut self, name: &JailName) {
         let bans = self.bans_of(name);
         let call = self.call(name, &bans);
-        self.order(Arc::clone(name), Job::new(Verb::Sync, bans, call));
+        let mut job = Job::new(Verb::Sync, bans, call);
+        job.serial = self.serial;
+        self.order(Arc::clone(name), job);
     }
 
     /// Reads the configuration again: of one jail, or all of it.

@@ -77,6 +77,8 @@ pub struct Guard {
     leaving: Vec<Runner>,
     /// Orders that a full runner did not take.
     waiting: Vec<(JailName, super::runner::Job)>,
+    /// The engine's number of the last act.
+    serial: u64,
     /// What the firewall says of bans that it does not take.
     trouble: HashMap<JailName, IndexMap<Id, String>>,
     reader: Option<Reader>,
@@ -185,6 +187,7 @@ impl Guard {
             leaving: Vec::new(),
             held: Vec::new(),
             waiting: Vec::new(),
+            serial: 0,
             trouble: HashMap::new(),
             reader: Some(reader),
             resolver,

@@ -107,7 +107,8 @@ impl Guard {
 
     /// Has a jail's actions do something.
     fn act(&mut self, act: Act) {
-        let Act { jail, action, verb } = act;
+        let Act { jail, action, verb, serial } = act;
+        self.serial = serial;
         let (verb, bans) = match verb {
             Verb::Ban(bans) => (runner::Verb::Ban, bans),
             Verb::Unban(bans) => (runner::Verb::Unban, bans),
@@ -117,7 +118,7 @@ impl Guard {
             Verb::Check => return,
         };
         let call = self.call(&jail, &bans);
-        self.order(jail, Job { verb, bans, call, action });
+        self.order(jail, Job { verb, bans, call, action, serial });
     }
 
     /// Puts an order into a runner's queue, or keeps it until there is room.
@@ -147,6 +148,7 @@ impl Guard {
                     jail,
                     action: action.name,
                     verb,
+                    serial: job.serial,
                     done: Vec::new(),
                     failed,
                     lost: false,
@@ -174,7 +176,7 @@ impl Guard {
     pub(super) fn ban_anew(&mut self, jail: &JailName, action: Option<Arc<str>>) {
         let bans = self.bans_of(jail);
         let call = self.call(jail, &bans);
-        let job = Job { verb: runner::Verb::Reban, bans, call, action };
+        let job = Job { verb: runner::Verb::Reban, bans, call, action, serial: self.serial };
         self.order(Arc::clone(jail), job);
     }
 
@@ -275,7 +277,7 @@ fn written(entry: jail::Entry) -> Entry {
         jail::Entry::Failure { jail, ticket } => Entry::Failure { jail, ticket },
         jail::Entry::Ban { jail, ban, ordered } => Entry::Ban { jail, ban, ordered },
         jail::Entry::Spent { jail, id } => Entry::Spent { jail, id },
-        jail::Entry::Prolong { jail, ban } => Entry::Prolong { jail, ban },
+        jail::Entry::Prolong { jail, ban, .. } => Entry::Prolong { jail, ban },
         jail::Entry::Unban { jail, id, why } => {
             let why = match why {
                 jail::UnbanCause::Lapsed => UnbanWhy::Lapsed,
@@ -296,13 +298,13 @@ pub(super) fn position(source: &Arc<str>, position: &Position) -> Entry {
 
 /// An outcome of a runner's, in the engine's words; none for what the engine did not ask for.
 pub(super) fn told(outcome: runner::Outcome) -> Option<jail::Outcome> {
-    let runner::Outcome { jail, action, verb, done, failed, lost, .. } = outcome;
+    let runner::Outcome { jail, action, verb, serial, done, failed, lost, .. } = outcome;
     let verb = match verb.and_then(verb_kind) {
         Some(verb) => verb,
         None if lost => VerbKind::Check,
         None => return None,
     };
-    Some(jail::Outcome { jail, action, verb, done, failed, lost })
+    Some(jail::Outcome { jail, action, verb, serial, done, failed, lost })
 }
 
 /// The engine's word for a verb; none for those that are the daemon's own.

@@ -72,6 +72,8 @@ pub struct Job {
     pub call: Call,
     /// Only this action; none for all of the jail.
     pub action: Option<Arc<str>>,
+    /// The engine's number of what it ordered; comes back with the outcome.
+    pub serial: u64,
 }
 
 /// What came of it: one or more for each action.
@@ -83,6 +85,8 @@ pub struct Outcome {
     pub action: Arc<str>,
     /// What was to be done; none if nobody ordered anything (the watch found something).
     pub verb: Option<Verb>,
+    /// [`Job::serial`]; where several orders were joined, that of the last one.
+    pub serial: u64,
     /// Whose order is carried out.
     pub done: Vec<Id>,
     /// Whose is not, and why.
@@ -113,7 +117,7 @@ pub struct Runner {
 impl Job {
     /// An order to all actions of a jail.
     pub fn new(verb: Verb, bans: Vec<Ban>, call: Call) -> Job {
-        Job { verb, bans, call, action: None }
+        Job { verb, bans, call, action: None, serial: 0 }
     }
 }
 
@@ -200,7 +204,7 @@ impl Worker {
     }
 
     fn carry_out(&mut self, job: Job) {
-        let Job { verb, bans, call, action } = job;
+        let Job { verb, bans, call, action, serial } = job;
         for index in 0..self.posts.len() {
             let Some(post) = self.posts.get_mut(index) else { return };
             if action.as_deref().is_some_and(|action| action != post.name()) {
@@ -210,6 +214,7 @@ impl Worker {
             let count = results.len();
             for (number, mut result) in results.into_iter().enumerate() {
                 result.last = number + 1 == count;
+                result.serial = serial;
                 self.tell(index, Some(verb), result);
             }
         }
@@ -237,12 +242,13 @@ impl Worker {
         let Some(post) = self.posts.get(index) else { return };
         let mut notes = self.executor.notes();
         notes.extend(result.notes);
-        let Came { done, failed, lost, stale, last, error, .. } = result;
+        let Came { serial, done, failed, lost, stale, last, error, .. } = result;
         let (jail, action) = (Arc::clone(&self.jail), Arc::clone(&post.name));
         (self.outlet)(Outcome {
             jail,
             action,
             verb,
+            serial,
             done,
             failed,
             lost,
@@ -257,6 +263,7 @@ impl Worker {
 /// What came of a verb, before it bears the jail's and the action's name.
 #[derive(Debug, Default)]
 struct Came {
+    serial: u64,
     done: Vec<Id>,
     failed: Vec<(Id, String)>,
     lost: bool,

@@ -93,6 +93,7 @@ impl Queue {
             first.call.of_id.extend(next.call.of_id);
             first.call.of_jail = next.call.of_jail;
             first.call.now = next.call.now;
+            first.serial = next.serial;
         }
         state.bans = state.bans.saturating_sub(taken);
         Order::Job(first)
