@@ -462,7 +462,7 @@ fn orders_reach_the_server_as_they_were_meant() {
         (&["set", "sshd", "idle", "on"], "Idle(\"sshd\", true)"),
         (&["set", "dbpurgeage", "-1"], "Server(DbPurgeAge(18446744073709551615))"),
         (&["set", "dbfile", "None"], "Server(DbFile(None))"),
-        (&["stop", "--unless-restarting"], "Stop { unless_restarting: true }"),
+        (&["stop", "--unless-restarting"], "Stop { unless_restarting: true, restarting: false }"),
     ];
     for (words, order) in rows {
         let (code, out, err) = ask(&server, words);
@@ -549,7 +549,7 @@ fn restart_waits_for_the_end_and_starts_anew() {
         assert!(Instant::now() < end, "no stop comes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    assert_eq!(server.state().orders, ["Stop { unless_restarting: true }"]);
+    assert_eq!(server.state().orders, ["Stop { unless_restarting: false, restarting: true }"]);
     assert!(!dir.path().join("started").exists());
     server.close();
     wait_for(&dir.path().join("started"));

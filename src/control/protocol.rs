@@ -59,6 +59,8 @@ pub enum Request {
     Stop {
         /// Keep the bans in the firewall if the service manager is about to restart us.
         unless_restarting: bool,
+        /// Keep them, since whoever asks starts us again.
+        restarting: bool,
     },
     /// Start a jail that was added.
     StartJail(String),

@@ -7,7 +7,7 @@
 use std::{
     fs, io,
     io::{Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -85,7 +85,7 @@ impl Refusal {
 }
 
 /// Where things lie for a user who is not root, as the XDG directories have it.
-fn user_path(stock: &str) -> Option<PathBuf> {
+pub fn user_path(stock: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(PathBuf::from);
     let name = Path::new(stock).file_name()?;
     let dir = match stock.starts_with("/run") {
@@ -135,7 +135,7 @@ pub fn settings(tree: &Tree, options: &Options) -> (MainSpec, Vec<crate::config:
     (main, findings)
 }
 
-/// Makes the directory of one of our files, for nobody else to look into.
+/// Makes the directory of one of our files.
 ///
 /// # Errors
 /// It cannot be made.
@@ -148,6 +148,8 @@ pub fn make_dir_of(file: &Path, what: &str) -> Result<(), Refusal> {
         .recursive(true)
         .mode(0o755)
         .create(dir)
+        // The mask of whoever started us must not keep the group of the socket out.
+        .and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o755)))
         .map_err(|error| Refusal::of_path(what, dir, &error))
 }
 

@@ -371,7 +371,8 @@ impl Client {
         let socket = self.socket()?;
         let wait = self.wait.unwrap_or(WAIT);
         if launch::answers(&socket) {
-            self.ask(&Request::Stop { unless_restarting: true }, &Show::Plain, None)?;
+            let stop = Request::Stop { unless_restarting: false, restarting: true };
+            self.ask(&stop, &Show::Plain, None)?;
             if !launch::wait(&socket, false, wait) {
                 let seconds = wait.as_secs();
                 let text = format!("Could not stop server: it still answers after {seconds} s");

@@ -197,9 +197,9 @@ mod tests {
         let of = |jail: Option<&str>| jail.map(str::to_owned);
         assert_eq!(typed("start"), Ok(Task::Start));
         assert_eq!(asked("start a"), Request::StartJail("a".to_owned()));
-        assert_eq!(asked("stop"), Request::Stop { unless_restarting: false });
+        assert_eq!(asked("stop"), Request::Stop { unless_restarting: false, restarting: false });
         let stop = asked("stop --unless-restarting");
-        assert_eq!(stop, Request::Stop { unless_restarting: true });
+        assert_eq!(stop, Request::Stop { unless_restarting: true, restarting: false });
         assert_eq!(asked("stop a"), Request::StopJail(of(Some("a"))));
         assert_eq!(asked("stop --all"), Request::StopJail(None));
         assert_eq!(asked("status"), Request::Status);

@@ -88,7 +88,13 @@ pub const COMMANDS: &[Command] = &[
     row(Group::Basic, &["start"], &[], "Starts the server, and waits until it answers", |_| {
         Ok(Task::Start)
     }),
-    row(Group::Basic, &["restart"], &[], "Stops the server and starts it", |_| Ok(Task::Restart)),
+    row(
+        Group::Basic,
+        &["restart"],
+        &[],
+        "Stops the server and starts it; its bans stay in force all the while",
+        |_| Ok(Task::Restart),
+    ),
     Command {
         switches: &["--unban", "--if-exists"],
         ..row(
@@ -120,7 +126,10 @@ pub const COMMANDS: &[Command] = &[
             "Stops the server and lifts its bans from the firewall; they stay in the database. \
              With --unless-restarting they are kept in force while the service manager restarts \
              the server",
-            |taken| ask(Request::Stop { unless_restarting: taken.has("--unless-restarting") }),
+            |taken| {
+                let unless_restarting = taken.has("--unless-restarting");
+                ask(Request::Stop { unless_restarting, restarting: false })
+            },
         )
     },
     Command {

@@ -99,10 +99,12 @@ pub struct JailView<'a> {
 /// Something that changes the daemon. Everything in it is checked as far as it can be.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// End. The bans stay in the firewall only if the service manager is about to restart us.
+    /// End. The bans are lifted from the firewall, with these exceptions.
     Stop {
-        /// To be asked of the service manager; else they are lifted.
+        /// They stay if the service manager, which is to be asked, is about to restart us.
         unless_restarting: bool,
+        /// They stay: whoever orders it starts us again.
+        restarting: bool,
     },
     /// Read the configuration again.
     Reload {
@@ -131,8 +133,7 @@ pub enum Order {
     Unban(Option<JailName>, Vec<Id>),
     /// Let everybody go, in the store, too; no jail is all jails. [`Done::Count`]: how many.
     UnbanAll(Option<JailName>),
-    /// Failures reported by hand, now: one for each line, or one without any. [`Done::Count`]: how
-    /// many failures of it count now.
+    /// Failures reported by hand, now: one for each line, or one without any.
     Attempt(JailName, Id, Vec<String>),
     /// Change a setting of the server.
     Server(Setting),
@@ -202,6 +203,8 @@ pub fn answer(state: &impl State, request: &Request) -> Step {
 /// The reply to a request whose order was carried out, or failed.
 pub fn finish(state: &impl State, request: &Request, outcome: Outcome) -> Reply {
     let done = match (outcome, request) {
+        // fail2ban's word for "taken": the failures may have become a ban by now.
+        (Ok(_), Request::SetJail { change: Change::Attempt { .. }, .. }) => Done::Count(1),
         (Ok(done), _) => done,
         (Err(Refusal::UnknownJail { .. }), Request::Reload { if_exists: true, .. }) => Done::Yes,
         (Err(refusal), _) => return Reply::Error(refusal),
@@ -270,8 +273,8 @@ fn order_of(state: &impl State, request: &Request) -> Result<Step, Refusal> {
             let ids = with_those_inside(state, jails.iter().map(|jail| jail.name), &ids_of(ids)?);
             Order::Unban(None, ids)
         }
-        Request::Stop { unless_restarting } => {
-            Order::Stop { unless_restarting: *unless_restarting }
+        Request::Stop { unless_restarting, restarting } => {
+            Order::Stop { unless_restarting: *unless_restarting, restarting: *restarting }
         }
         Request::StartJail(jail) => match known(state, jail)?.health {
             Health::Disabled(reason) => return Err(disabled(jail, &reason)),

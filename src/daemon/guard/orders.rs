@@ -114,8 +114,8 @@ impl Guard {
 
     fn carry_out(&mut self, order: Order) -> Outcome {
         match order {
-            Order::Stop { unless_restarting } => {
-                let keeps = unless_restarting && super::stop::restart_is_queued();
+            Order::Stop { unless_restarting, restarting } => {
+                let keeps = restarting || (unless_restarting && super::stop::restart_is_queued());
                 self.ending = Some(if keeps { Ending::Leave } else { Ending::Lift });
                 Ok(Done::Yes)
             }
@@ -185,9 +185,7 @@ impl Guard {
             Order::Attempt(jail, id, lines) => {
                 let lines = lines.into_iter().map(Arc::from).collect();
                 ask!(self.attempt(&jail, &id, lines)).map_err(refused)?;
-                let why = self.engine.why(&id, self.now);
-                let why = why.iter().find(|why| why.jail == jail);
-                Ok(Done::Count(why.map_or(0, |why| u64::from(why.failures))))
+                Ok(Done::Yes)
             }
             Order::Server(setting) => self.set(setting),
             Order::FlushLogs => match self.log.target().is_file() {
