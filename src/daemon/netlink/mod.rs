@@ -20,6 +20,7 @@
 //!   an interval set takes longer for one more the more it holds.
 
 pub mod codec;
+pub mod cover;
 pub mod fault;
 mod option;
 mod socket;
