@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     net::{Cidr, normal_id, parse_address, plain},
     time::Timestamp,
@@ -22,7 +24,7 @@ pub enum Id {
 }
 
 /// Address families, under fail2ban's names in `<family>`.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Family {
     /// IPv4; ids that are no address count as this one, as in fail2ban.
     Inet4,

@@ -7,12 +7,29 @@
 //! Always slices: each banaction says its own way how many bans travel at once. Nothing here
 //! touches a clock, a file or a process, so each plan can be compared with golden text.
 
+pub mod dry_run;
+pub mod firewallcmd;
+pub mod hostsdeny;
+pub mod ipf;
+pub mod ipfw;
+pub mod ipset;
+pub mod iptables;
+pub mod native;
+pub mod nft;
+pub mod npf;
+pub mod pf;
 pub mod plan;
+pub mod route;
 pub mod sets;
+pub mod settings;
+pub mod ufw;
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+pub use native::{candidates, native};
 pub use plan::{Plan, Step};
+pub use sets::{Change, SetBatch};
+pub use settings::{Platform, Settings};
 
 use crate::{
     ticket::{Ban, Family, Id},
@@ -44,7 +61,9 @@ pub trait Banaction: Send + fmt::Debug {
     fn ban(&self, bans: &[Ban], call: &Call) -> Plan;
 
     /// Sets a new time for those who are out.
-    fn prolong(&self, bans: &[Ban], call: &Call) -> Plan;
+    fn prolong(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.ban(bans, call)
+    }
 
     /// Bans once more after a repair, or as the new life of a lapsed kernel timeout.
     fn reban(&self, bans: &[Ban], call: &Call) -> Plan {
