@@ -75,7 +75,8 @@ impl Span {
         Span { first: number, last: number }
     }
 
-    fn meets(self, other: Span) -> bool {
+    /// True if they have an address in common.
+    pub fn meets(self, other: Span) -> bool {
         self.first <= other.last && other.first <= self.last
     }
 

@@ -8,7 +8,7 @@ use super::{
     cover::Span,
 };
 use crate::{
-    action::sets::{NFT_TABLE, NFT_TIMEOUT_MAX_S, NftGuard, Sets},
+    action::sets::{NFT_TABLE, NFT_TIMEOUT_MAX_S, Sets},
     net::Cidr,
 };
 
@@ -154,11 +154,6 @@ impl Shape {
         let hash = 4 + key + 12;
         if self.is_interval() { hash + 4 + key + 8 } else { hash }
     }
-}
-
-/// The name of the set with a jail's ports.
-pub fn ports_name(guard: &NftGuard) -> String {
-    format!("{}-ports", guard.chain)
 }
 
 /// An element on its way into a set.

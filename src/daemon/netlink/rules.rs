@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ct direction reply accept
-//! ip saddr @addr4 meta l4proto tcp ct original proto-dst @chain-ports counter drop
+//! ip saddr @addr4 meta l4proto tcp ct original proto-dst @ports counter drop
 //! ip saddr @net4 …
 //! icmpv6 type { nd-router-solicit, … } accept
 //! ip6 saddr @addr6 …
@@ -15,7 +15,7 @@
 
 use super::{
     codec::Writer,
-    nft::{Home, Item, Shape, Transaction, ports_name},
+    nft::{Home, Item, Shape, Transaction},
 };
 use crate::{
     action::sets::{NftGuard, Verdict},
@@ -144,7 +144,7 @@ pub fn write(
                     true => ct(writer, 12, Some(0)),
                     false => payload(writer, 2, 2, 2),
                 }
-                look_up(writer, &ports_name(guard), None);
+                look_up(writer, &guard.port_set, None);
             }
             if guard.counter {
                 counter(writer);
