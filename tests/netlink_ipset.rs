@@ -52,7 +52,8 @@ impl Ipset {
             maxelem,
             hashsize: 1024,
         };
-        let mut ipset = Ipset { netlink: Netlink::open(Part::Ipset, &Own::default()).unwrap(), guard };
+        let mut ipset =
+            Ipset { netlink: Netlink::open(Part::Ipset, &Own::default()).unwrap(), guard };
         assert_eq!(ipset.apply(SetVerb::Start), Applied::default());
         ipset
     }
@@ -190,15 +191,17 @@ fn a_set_grows_before_it_is_full() {
         assert_eq!(ipset.held().len(), 100_000);
         assert_eq!(saved().len(), 100_000);
         assert_eq!(run("ipset list -n").lines().count(), 2, "the spare set is gone");
-        let mut wanted: Vec<Element> = (50_000..110_000)
-            .map(|i| Element { net: four(i), left_ms: Some(3_600_000) })
-            .collect();
+        let mut wanted: Vec<Element> =
+            (50_000..110_000).map(|i| Element { net: four(i), left_ms: Some(3_600_000) }).collect();
         let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &mut wanted).unwrap();
         assert_eq!((done.added, done.removed_count, done.removed.len()), (10_000, 50_000, 100));
         assert_eq!(ipset.held().len(), 60_000);
         // In use: it stays, and says why.
         let busy = ipset.try_apply(SetVerb::Stop).unwrap_err();
-        assert!(busy.to_string().starts_with("cannot destroy set a4-sshd: the set is in use"), "{busy}");
+        assert!(
+            busy.to_string().starts_with("cannot destroy set a4-sshd: the set is in use"),
+            "{busy}"
+        );
     });
 }
 

@@ -231,8 +231,13 @@ fn prefixes_may_overlap_and_touch_the_ends() {
         let seen = seen_by_nft("sshd-net4");
         assert_eq!(
             seen,
-            ["10.0.0.0/16", "10.1.0.0-10.1.2.255", "10.1.3.0/24", "10.1.4.0-10.1.255.255",
-             "10.2.0.0-10.255.255.255"]
+            [
+                "10.0.0.0/16",
+                "10.1.0.0-10.1.2.255",
+                "10.1.3.0/24",
+                "10.1.4.0-10.1.255.255",
+                "10.2.0.0-10.255.255.255"
+            ]
         );
         nft.apply(SetVerb::Check(vec![net("10.0.0.0/8"), net("10.1.2.0/24")]));
         nft.change(&[delete("10.1.0.0/16"), delete("10.0.0.0/8")]);
@@ -315,8 +320,11 @@ fn many_elements_go_at_once_and_the_text_and_netlink_agree() {
         assert_eq!(nft.held().len(), 100_000);
         // Half of them again, with some that are new: now they have to be refreshed.
         nft.change(&changes[50_000..]);
-        nft.change(&(0..60_000).map(|i| Change::Add {
-            net: Cidr::new(address(i + 50_000), 32), timeout_s: None }).collect::<Vec<_>>());
+        nft.change(
+            &(0..60_000)
+                .map(|i| Change::Add { net: Cidr::new(address(i + 50_000), 32), timeout_s: None })
+                .collect::<Vec<_>>(),
+        );
         for probe in ["11.0.0.0", "11.1.134.159"] {
             run(&format!("nft get element inet sentryban sshd-addr4 {{ {probe} }}"));
         }

@@ -9,8 +9,9 @@ use rustix::thread::UnshareFlags;
 /// not allowed or one of `tools` is missing.
 pub fn in_namespace(tools: &[&str], body: impl FnOnce() + Send + 'static) {
     for tool in tools {
-        let version = Command::new(tool).arg("--version").stdout(Stdio::null()).status();
-        if version.is_err() {
+        let mut version = Command::new(tool);
+        version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null());
+        if version.status().is_err() {
             return crate::common::missing(tool);
         }
     }

@@ -4,11 +4,7 @@
 //! refused one are in. Each carries its number (`LINENO`), by which a refusal names it.
 
 use super::codec::{ACK, Attrs, CREATE, DUMP, EXCL, LINENO, Message, Writer};
-use crate::{
-    action::sets::IPSET_TIMEOUT_MAX_S,
-    net::Cidr,
-    ticket::Family,
-};
+use crate::{action::sets::IPSET_TIMEOUT_MAX_S, net::Cidr, ticket::Family};
 
 const SUBSYSTEM: u16 = 6 << 8;
 /// Every kernel since 2011 takes this; 7 has nothing that is needed here.

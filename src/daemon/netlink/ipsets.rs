@@ -276,9 +276,8 @@ impl Netlink {
             if (shape.family, shape.prefixes) != (guard.family, prefixes) {
                 return Err(Fault::Missing(format!("set {set} of type hash")));
             }
-            let in_set = |net: &&Cidr| {
-                family_of(**net) == guard.family && net.is_single() != prefixes
-            };
+            let in_set =
+                |net: &&Cidr| family_of(**net) == guard.family && net.is_single() != prefixes;
             for net in nets.iter().filter(in_set).flat_map(|net| halves(*net)) {
                 let test = |writer: &mut Writer, seq| ipset::test(writer, seq, set, net);
                 match self.ipset_ask(test)? {
@@ -315,12 +314,14 @@ impl Netlink {
 
     fn ipset_dump(&mut self, set: &str, mut each: impl FnMut(Option<Item>)) -> Result<(), Fault> {
         let write = |writer: &mut Writer, seq| ipset::list(writer, seq, set, false);
-        unless_missing(self.socket.dump(&format!("list set {set}"), write, |message| {
-            match message {
+        unless_missing(self.socket.dump(
+            &format!("list set {set}"),
+            write,
+            |message| match message {
                 None => each(None),
                 Some(message) => ipset::items(&message).for_each(|item| each(Some(item))),
-            }
-        }))
+            },
+        ))
     }
 
     pub(super) fn ipset_reconcile(

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SetBatch ──► Netlink::apply ──► nft.rs, ipset.rs: bytes ──► socket.rs ──► kernel
-//! kernel ──► watch.rs: Lost       route.rs: Surroundings      sockets.rs: connections cut
+//! kernel ──► watch.rs: Lost       route.rs: Surroundings       sockets.rs: connections cut
 //! ```
 //!
 //! `codec.rs`, `nft.rs`, `rules.rs`, `ipset.rs`, `cover.rs` and `diff.rs` are pure: bytes and
@@ -27,9 +27,12 @@ pub mod ipset;
 mod ipsets;
 pub mod nft;
 mod option;
+pub mod route;
 pub mod rules;
 mod socket;
+pub mod sockets;
 mod tables;
+pub mod watch;
 
 use std::collections::HashMap;
 
@@ -41,7 +44,10 @@ use crate::{
 use cover::Cover;
 
 pub use fault::{Fault, Part};
+pub use route::{Horizon, Surroundings};
 pub use socket::Own;
+pub use sockets::Sockets;
+pub use watch::{Lost, Watch};
 
 /// An element of a set.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

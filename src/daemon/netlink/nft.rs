@@ -16,7 +16,7 @@ const SUBSYSTEM: u16 = 10 << 8;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 /// `NFPROTO_INET`: one table for both families.
-const FAMILY: u8 = 1;
+pub(super) const FAMILY: u8 = 1;
 
 /// Kinds of messages, `NFT_MSG_…`.
 pub mod kind {

@@ -87,12 +87,7 @@ pub fn ports(guard: &NftGuard) -> Vec<Item> {
 }
 
 /// Writes all rules of the chain, which is empty; sets are there.
-pub fn write(
-    transaction: &mut Transaction,
-    guard: &NftGuard,
-    protocols: &[u8],
-    verdict: Verdict,
-) {
+pub fn write(transaction: &mut Transaction, guard: &NftGuard, protocols: &[u8], verdict: Verdict) {
     let chain = &guard.chain;
     let what = |of: &str| format!("add the rule of chain {chain} for {of}");
     transaction.rule(chain, what("replies"), |writer| {

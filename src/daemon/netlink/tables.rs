@@ -79,11 +79,7 @@ impl Unit {
 }
 
 impl Netlink {
-    pub(super) fn nft_apply(
-        &mut self,
-        guard: &NftGuard,
-        verb: &SetVerb,
-    ) -> Result<Applied, Fault> {
+    pub(super) fn nft_apply(&mut self, guard: &NftGuard, verb: &SetVerb) -> Result<Applied, Fault> {
         let mut applied = Applied::default();
         match verb {
             SetVerb::Start => applied.notes = self.nft_start(guard)?,
@@ -307,7 +303,10 @@ impl Netlink {
                 match home.is_interval() {
                     false => elements.push(Element { net: home.net(item.span.first), left_ms }),
                     true => elements.extend(
-                        item.span.prefixes(home.v6()).iter().map(|net| Element { net: *net, left_ms }),
+                        item.span
+                            .prefixes(home.v6())
+                            .iter()
+                            .map(|net| Element { net: *net, left_ms }),
                     ),
                 }
             }
@@ -411,7 +410,8 @@ impl Netlink {
                 let own = rules.iter().filter(|chain| **chain == guard.chain).count();
                 let more = own.saturating_sub(rules::RULES);
                 if more > 0 {
-                    strangers.push(format!("{more} rule(s) in chain inet {NFT_TABLE} {}", guard.chain));
+                    strangers
+                        .push(format!("{more} rule(s) in chain inet {NFT_TABLE} {}", guard.chain));
                 }
             }
         }
