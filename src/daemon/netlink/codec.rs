@@ -97,6 +97,16 @@ impl Writer {
         self.begin(kind, flags, seq, &[family, 0, high, low])
     }
 
+    /// Gives a message more flags.
+    pub fn add_flags(&mut self, mark: Mark, flags: u16) {
+        if let Some(place) = self.bytes.get_mut(mark.0 + 6..mark.0 + 8)
+            && let Some(old) = place.first_chunk()
+        {
+            let new = u16::from_ne_bytes(*old) | flags;
+            place.copy_from_slice(&new.to_ne_bytes());
+        }
+    }
+
     /// Ends a message.
     pub fn end(&mut self, mark: Mark) {
         let length = u32::try_from(self.bytes.len() - mark.0).unwrap_or(u32::MAX);

@@ -56,11 +56,11 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The kernel's error number, if it gave one.
-    pub fn errno(&self) -> Option<Errno> {
+    /// The kernel's error number, if it gave one; beyond 4096 ipset's own.
+    pub fn errno(&self) -> Option<i32> {
         match self {
-            Fault::Refused { answer, .. } => Some(Errno::from_raw_os_error(answer.errno)),
-            Fault::Socket(error) => error.raw_os_error().map(Errno::from_raw_os_error),
+            Fault::Refused { answer, .. } => Some(answer.errno),
+            Fault::Socket(error) => error.raw_os_error(),
             Fault::Unavailable { .. } | Fault::Missing(_) | Fault::NoAnswer => None,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! SetBatch ──► Netlink::apply ──► nft.rs, ipset.rs: bytes ──► socket.rs ──► kernel
-//! kernel ──► watch.rs: Lost       route.rs: Surroundings      sockets.rs: connections cut
+//! kernel ──► watch.rs: Lost       route.rs: Surroundings       sockets.rs: connections cut
 //! ```
 //!
 //! `codec.rs`, `nft.rs`, `rules.rs`, `ipset.rs`, `cover.rs` and `diff.rs` are pure: bytes and
@@ -20,17 +20,34 @@
 //!   an interval set takes longer for one more the more it holds.
 
 pub mod codec;
+pub mod cover;
+pub mod diff;
 pub mod fault;
+pub mod ipset;
+mod ipsets;
+pub mod nft;
 mod option;
+pub mod route;
+pub mod rules;
 mod socket;
+pub mod sockets;
+mod tables;
+pub mod watch;
+
+use std::collections::HashMap;
 
 use crate::{
     action::sets::{IpsetGuard, NftGuard, SetBatch},
     net::Cidr,
+    time::Stopwatch,
 };
+use cover::Cover;
 
 pub use fault::{Fault, Part};
+pub use route::{Horizon, Surroundings};
 pub use socket::Own;
+pub use sockets::Sockets;
+pub use watch::{Lost, Watch};
 
 /// An element of a set.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -81,10 +98,16 @@ pub struct Reconciled {
 /// So many strangers are named; the rest is counted.
 pub const NAMED_MAX: usize = 100;
 
+/// The time that an element has left may be off by so much before it is set anew.
+const TOLERANCE_MS: u64 = 2000;
+
 /// A conversation with nf_tables or ipset.
 #[derive(Debug)]
 pub struct Netlink {
     socket: socket::Socket,
+    clock: Stopwatch,
+    covers: HashMap<String, Cover>,
+    fills: ipsets::Fills,
 }
 
 impl Netlink {
@@ -95,7 +118,21 @@ impl Netlink {
     /// [`Fault::Unavailable`] without the right (CAP_NET_ADMIN in this namespace) or without that
     /// part in the kernel.
     pub fn open(part: Part, own: &Own) -> Result<Netlink, Fault> {
-        Ok(Netlink { socket: socket::Socket::open(part, 0, own)? })
+        let socket = socket::Socket::open(part, 0, own)?;
+        let mut netlink = Netlink {
+            socket,
+            clock: Stopwatch::start(),
+            covers: HashMap::new(),
+            fills: HashMap::new(),
+        };
+        let asked = match part {
+            Part::Ipset => netlink.ipset_version().map(drop),
+            _ => netlink.nft_generation().map(drop),
+        };
+        match asked {
+            Ok(()) => Ok(netlink),
+            Err(fault) => Err(Fault::Unavailable { part, why: fault.to_string() }),
+        }
     }
 
     /// Does what a batch says.
@@ -104,25 +141,34 @@ impl Netlink {
     ///
     /// When nothing of it (or, of more elements than fit into one transaction, not all of it) could
     /// be done. [`Fault::Missing`] also where a `Check` finds something missing. The order may be
-    /// given again: it says what is to be so, not what is to be changed.
+    /// given again: it says what is to be so, not what is to be changed. A batch for iptables is
+    /// none for netlink.
     pub fn apply(&mut self, batch: &SetBatch) -> Result<Applied, Fault> {
-        let _ = batch;
-        Err(Fault::NoAnswer)
+        match batch {
+            SetBatch::Nft { guard, verb } => self.nft_apply(guard, verb),
+            SetBatch::Ipset { guard, verb } => self.ipset_apply(guard, verb),
+            SetBatch::Iptables { .. } => Err(Fault::Unavailable {
+                part: self.socket.part(),
+                why: "chains of iptables are for its own tools".to_owned(),
+            }),
+        }
     }
 
-    /// All elements of a jail's sets. Pieces of overlapping prefixes come as the prefixes that make
-    /// them up.
+    /// All elements of a jail's sets. Of prefixes that overlap in nf_tables the pieces come.
     ///
     /// # Errors
     ///
     /// When a set cannot be read. Sets that are not there are empty.
     pub fn elements(&mut self, guard: Guard<'_>) -> Result<Vec<Element>, Fault> {
-        let _ = guard;
-        Err(Fault::NoAnswer)
+        match guard {
+            Guard::Nft(guard) => self.nft_elements(guard),
+            Guard::Ipset(guard) => self.ipset_elements(guard),
+        }
     }
 
     /// Makes the sets hold `wanted` and nothing else: adds, refreshes times that are off by more
-    /// than a second, removes what is not wanted. Sorts `wanted`.
+    /// than two seconds, removes what is not wanted. Sorts `wanted`, in which nothing may stand
+    /// twice.
     ///
     /// # Errors
     ///
@@ -132,8 +178,10 @@ impl Netlink {
         guard: Guard<'_>,
         wanted: &mut [Element],
     ) -> Result<Reconciled, Fault> {
-        let _ = (guard, wanted);
-        Err(Fault::NoAnswer)
+        match guard {
+            Guard::Nft(guard) => self.nft_reconcile(guard, wanted),
+            Guard::Ipset(guard) => self.ipset_reconcile(guard, wanted),
+        }
     }
 
     /// What stands in our nf_tables table and belongs to none of these jails, in words.
@@ -142,8 +190,7 @@ impl Netlink {
     ///
     /// When the table cannot be read.
     pub fn strangers(&mut self, ours: &[&NftGuard]) -> Result<Vec<String>, Fault> {
-        let _ = ours;
-        Err(Fault::NoAnswer)
+        self.nft_strangers(ours)
     }
 
     /// Removes our whole nf_tables table, whoever made what is in it. False if there was none.
@@ -152,6 +199,11 @@ impl Netlink {
     ///
     /// When the kernel refuses.
     pub fn lift(&mut self) -> Result<bool, Fault> {
-        Err(Fault::NoAnswer)
+        self.nft_lift()
+    }
+
+    /// Milliseconds on a clock of our own that nobody sets.
+    fn now_ms(&self) -> u64 {
+        (self.clock.seconds() * 1000.0) as u64
     }
 }

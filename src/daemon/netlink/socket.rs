@@ -118,6 +118,11 @@ impl Socket {
         self.seq
     }
 
+    /// Numbers up to this one are used up.
+    pub(super) fn used(&mut self, seq: u32) {
+        self.seq = seq;
+    }
+
     /// Sends whole messages.
     pub(super) fn send(&self, bytes: &[u8]) -> Result<(), Fault> {
         loop {
@@ -212,7 +217,7 @@ impl Socket {
                     let errno = message.body.first_chunk().map_or(0, |n| i32::from_ne_bytes(*n));
                     if errno < 0 {
                         let errno = errno.checked_neg().unwrap_or(i32::MAX);
-                        if errno == Errno::INTR.raw_os_error() {
+                        if errno == libc::EINTR {
                             return Ok(false);
                         }
                         let answer = Answer { seq, errno, text: None, offset: None, line: None };

@@ -1,0 +1,147 @@
+//! Watch: what others do to our table in nf_tables, told by the kernel as it happens.
+//!
+//! What our own sockets do ([`Own`]) is no news. ipset and iptables announce nothing: whoever uses
+//! them has to look, with [`super::Netlink::ipset_state`].
+
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd, BorrowedFd},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    net::RecvFlags,
+};
+use socket2::{SockFilter, SockRef};
+
+use super::{
+    codec::{Message, Messages},
+    fault::{Fault, Part},
+    nft::{self, Listed, kind},
+    socket::{Own, Socket},
+};
+use crate::action::sets::NFT_TABLE;
+
+/// `NFNLGRP_NFTABLES` is number 7.
+const GROUP: u32 = 1 << 6;
+
+/// So many datagrams are read before what was found is handed out.
+const DATAGRAMS_MAX: usize = 4096;
+
+/// What is not there any more, or not as it was.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Lost {
+    /// The kernel had more news than room: anything may be lost.
+    Unknown,
+    /// The table, or it was put to sleep.
+    Table,
+    /// A chain.
+    Chain(String),
+    /// Rules of this chain.
+    Rules(String),
+    /// A set.
+    Set(String),
+    /// Elements of this set.
+    Elements(String),
+}
+
+/// Listens to what happens to our table.
+#[derive(Debug)]
+pub struct Watch {
+    socket: Socket,
+    own: Own,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Unavailable`] where the kernel does not let us.
+    pub fn open(own: &Own) -> Result<Watch, Fault> {
+        let socket = Socket::open(Part::Nft, GROUP, own)?;
+        // What begins with elements that come is a ban: most likely ours, and no loss. A hundred
+        // thousand of them would leave no room for real news.
+        let kind = u16::from_be_bytes((10 << 8 | kind::NEW_ELEMENT).to_ne_bytes());
+        let filter = [
+            SockFilter::new(0x28, 0, 0, 4), // the half word at 4: the kind of the first message
+            SockFilter::new(0x15, 0, 1, kind.into()),
+            SockFilter::new(0x06, 0, 0, 0),
+            SockFilter::new(0x06, 0, 0, u32::MAX),
+        ];
+        // Without it there is more to read, and nothing else changes.
+        let _ = SockRef::from(&socket).attach_filter(&filter);
+        Ok(Watch { socket, own: own.clone(), buffer: Vec::new() })
+    }
+
+    /// Waits for losses, at most so long (none: for ever), and tells each once. Empty if there was
+    /// no news, or none that concerns us.
+    ///
+    /// # Errors
+    ///
+    /// When the socket fails; open another.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Vec<Lost>, Fault> {
+        if !readable(&self.socket, timeout)? {
+            return Ok(Vec::new());
+        }
+        let mut lost = BTreeSet::new();
+        for _ in 0..DATAGRAMS_MAX {
+            match self.socket.receive(&mut self.buffer, RecvFlags::DONTWAIT) {
+                Ok(()) => (),
+                Err(Errno::AGAIN) => break,
+                Err(Errno::NOBUFS) => {
+                    lost.insert(Lost::Unknown);
+                    continue;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+            let messages = Messages::of(&self.buffer);
+            lost.extend(messages.filter(|m| !self.own.has(m.portid)).filter_map(|m| loss(&m)));
+        }
+        Ok(lost.into_iter().collect())
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// What a message tells to be lost; none if nothing of ours is.
+pub fn loss(message: &Message<'_>) -> Option<Lost> {
+    let kind = nft::kind_of(message)?;
+    let attrs = message.nf_attrs();
+    if message.body.first() != Some(&nft::FAMILY) || attrs.text(1) != Some(NFT_TABLE) {
+        return None;
+    }
+    let name = |at| attrs.text(at).map(str::to_owned);
+    match kind {
+        kind::DEL_TABLE => Some(Lost::Table),
+        kind::NEW_TABLE => match nft::listed(message)? {
+            Listed::Table { dormant: true, .. } => Some(Lost::Table),
+            _ => None,
+        },
+        kind::DEL_CHAIN => name(3).map(Lost::Chain),
+        kind::DEL_RULE => name(2).map(Lost::Rules),
+        // Sets of a rule, without a name of their own, go with it.
+        kind::DEL_SET => name(2).filter(|set| !set.starts_with("__")).map(Lost::Set),
+        // What lapses is removed by nobody: by the kernel itself, whose port is 0.
+        kind::DEL_ELEMENT if message.portid != 0 => name(2).map(Lost::Elements),
+        _ => None,
+    }
+}
+
+/// Waits until there is something to read; false if there was nothing in time.
+pub(super) fn readable(socket: &impl AsFd, timeout: Option<Duration>) -> Result<bool, Fault> {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    match poll(&mut fds, timeout.as_ref()) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,347 @@
+//! nf_tables by netlink alone, held against what the real `nft` sees, in namespaces of their own.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+mod common;
+#[path = "common/netns.rs"]
+mod netns;
+
+use netns::{feed, in_namespace, run};
+use sentryban::{
+    action::sets::{Change, NftGuard, Ports, SetBatch, SetVerb, Sets, Verdict},
+    daemon::netlink::{Applied, Element, Fault, Guard, Netlink, Own, Part},
+    net::Cidr,
+};
+
+fn net(text: &str) -> Cidr {
+    match text.split_once('/') {
+        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
+        None => Cidr::new(text.parse().unwrap(), 128),
+    }
+}
+
+fn guard(name: &str) -> NftGuard {
+    NftGuard {
+        chain: name.to_owned(),
+        sets: Sets {
+            addr4: format!("{name}-addr4"),
+            addr6: format!("{name}-addr6"),
+            net4: format!("{name}-net4"),
+            net6: format!("{name}-net6"),
+        },
+        priority: -150,
+        ports: Ports::default(),
+        port_set: format!("{name}-ports"),
+        verdict: Verdict::Drop,
+        counter: true,
+    }
+}
+
+fn add(text: &str, timeout_s: Option<u64>) -> Change {
+    Change::Add { net: net(text), timeout_s }
+}
+
+fn delete(text: &str) -> Change {
+    Change::Delete { net: net(text) }
+}
+
+/// A conversation and a guard that it is about.
+struct Nft {
+    netlink: Netlink,
+    guard: NftGuard,
+}
+
+impl Nft {
+    fn new(guard: NftGuard) -> Nft {
+        Nft { netlink: Netlink::open(Part::Nft, &Own::default()).unwrap(), guard }
+    }
+
+    fn started(guard: NftGuard) -> Nft {
+        let mut nft = Nft::new(guard);
+        assert_eq!(nft.apply(SetVerb::Start), Applied::default());
+        nft
+    }
+
+    fn try_apply(&mut self, verb: SetVerb) -> Result<Applied, Fault> {
+        self.netlink.apply(&SetBatch::Nft { guard: self.guard.clone(), verb })
+    }
+
+    fn apply(&mut self, verb: SetVerb) -> Applied {
+        self.try_apply(verb).unwrap()
+    }
+
+    fn change(&mut self, changes: &[Change]) {
+        assert_eq!(self.apply(SetVerb::Change(changes.to_vec())), Applied::default());
+    }
+
+    fn held(&mut self) -> Vec<String> {
+        let mut elements = self.netlink.elements(Guard::Nft(&self.guard)).unwrap();
+        elements.sort();
+        elements.iter().map(|element| element.net.to_string()).collect()
+    }
+}
+
+/// The elements of a set, as nft prints them, without their times.
+fn seen_by_nft(set: &str) -> Vec<String> {
+    let text = run(&format!("nft list set inet sentryban {set}"));
+    let Some((_, list)) = text.split_once("elements = {") else { return Vec::new() };
+    let list = list.split('}').next().unwrap();
+    let mut found: Vec<String> =
+        list.split(',').map(|e| e.split_whitespace().next().unwrap().to_owned()).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn what_is_made_can_be_read_by_nft_and_loaded_again() {
+    in_namespace(&["nft"], || {
+        let mut guard = guard("sshd");
+        guard.ports = Ports {
+            protocols: vec!["tcp".into(), "udp".into()],
+            ranges: vec![(22, 22), (80, 90), (91, 95)],
+        };
+        let mut nft = Nft::started(guard);
+        let mut web = self::guard("web");
+        web.ports = Ports { protocols: vec!["tcp".into()], ranges: vec![(443, 443)] };
+        web.verdict = Verdict::Reject;
+        web.counter = false;
+        web.priority = -300;
+        Nft::started(web);
+        nft.change(&[add("192.0.2.1", Some(3600)), add("2001:db8::1", None)]);
+        nft.change(&[add("198.51.100.0/24", Some(60)), add("2001:db8:1::/64", None)]);
+        nft.change(&[add("2001:db8:2::/48", None)]);
+        let text = run("nft list ruleset");
+        println!("{text}");
+        let rules = [
+            "type filter hook prerouting priority mangle; policy accept;",
+            "ct direction reply accept",
+            "ip saddr @sshd-addr4 meta l4proto { tcp, udp } ct original proto-dst @sshd-ports \
+             counter packets 0 bytes 0 drop",
+            "icmpv6 type { nd-router-solicit, nd-router-advert, nd-neighbor-solicit, \
+             nd-neighbor-advert, nd-redirect } accept",
+            "ip6 saddr & ffff:ffff:ffff:ffff:: == @sshd-net6-64 meta l4proto { tcp, udp }",
+            "elements = { 22, 80-95 }",
+            "type filter hook prerouting priority raw; policy accept;",
+            "ip6 saddr @web-net6 tcp dport @web-ports reject",
+            "elements = { 198.51.100.0/24 timeout 1m expires ",
+            "elements = { 2001:db8:1:: }",
+            "elements = { 2001:db8:2::/48 }",
+        ];
+        for rule in rules {
+            assert!(text.contains(rule), "missing: {rule}\n{text}");
+        }
+        run("nft flush ruleset");
+        feed("nft -f -", &text);
+        let counted = |text: &str| text.lines().filter(|l| !l.contains("expires")).count();
+        assert_eq!(counted(&run("nft list ruleset")), counted(&text));
+        // And what was loaded by the tool is what netlink takes for its own.
+        nft.apply(SetVerb::Check(vec![net("192.0.2.1"), net("2001:db8:2::/48")]));
+        assert_eq!(nft.held().len(), 5);
+    });
+}
+
+#[test]
+fn starting_twice_keeps_the_elements_and_writes_the_rules_anew() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        nft.change(&[add("192.0.2.1", Some(3600)), add("10.0.0.0/8", None)]);
+        run("nft add rule inet sentryban sshd counter");
+        let strangers = nft.netlink.strangers(&[&nft.guard]).unwrap();
+        assert_eq!(strangers, ["1 rule(s) in chain inet sentryban sshd"]);
+        nft.guard.ports = Ports { protocols: vec!["tcp".into()], ranges: vec![(22, 22)] };
+        nft.apply(SetVerb::Start);
+        nft.guard.ports.ranges = vec![(23, 25)];
+        nft.apply(SetVerb::Start);
+        assert_eq!(nft.held(), ["10.0.0.0/8", "192.0.2.1"]);
+        assert_eq!(seen_by_nft("sshd-ports"), ["23-25"]);
+        assert!(nft.netlink.strangers(&[&nft.guard]).unwrap().is_empty());
+        // Another priority is another chain.
+        nft.guard.priority = -300;
+        nft.guard.ports = Ports::default();
+        nft.apply(SetVerb::Start);
+        nft.apply(SetVerb::Check(vec![net("10.0.0.0/8")]));
+        let text = run("nft list ruleset");
+        assert!(text.contains("priority raw") && !text.contains("ports"), "{text}");
+        // A set of another kind in the place of ours.
+        run("nft flush chain inet sentryban sshd");
+        run("nft delete set inet sentryban sshd-addr4");
+        feed("nft -f -", "add set inet sentryban sshd-addr4 { type ipv4_addr; }\n");
+        let notes = nft.apply(SetVerb::Start).notes;
+        assert_eq!(notes, ["set sshd-addr4 was of another kind and is made anew"]);
+        nft.change(&[add("192.0.2.9", Some(5))]);
+    });
+}
+
+#[test]
+fn stopping_leaves_nothing_and_does_not_mind_what_is_gone() {
+    in_namespace(&["nft"], || {
+        let mut one = Nft::started(guard("one"));
+        let mut two = Nft::started(guard("two"));
+        one.change(&[add("192.0.2.1", None), add("192.0.2.0/24", None)]);
+        one.apply(SetVerb::Stop);
+        assert!(!run("nft list ruleset").contains("one"));
+        one.apply(SetVerb::Stop);
+        one.apply(SetVerb::Flush);
+        assert!(matches!(one.try_apply(SetVerb::Check(vec![])), Err(Fault::Missing(_))));
+        let lost = one.try_apply(SetVerb::Change(vec![add("192.0.2.1", None)]));
+        assert_eq!(lost.unwrap_err().to_string(), "set one-addr4 is missing");
+        two.apply(SetVerb::Stop);
+        assert_eq!(run("nft list ruleset"), "");
+        assert!(!two.netlink.lift().unwrap());
+        two.apply(SetVerb::Start);
+        assert_eq!(two.netlink.strangers(&[]).unwrap().len(), 6);
+        assert!(two.netlink.lift().unwrap());
+        assert_eq!(run("nft list ruleset"), "");
+    });
+}
+
+#[test]
+fn elements_come_go_and_get_new_times() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        nft.change(&[add("192.0.2.1", Some(60)), add("192.0.2.2", None), add("::1:2", Some(5))]);
+        nft.change(&[add("192.0.2.1", Some(3600)), delete("192.0.2.2"), delete("192.0.2.77")]);
+        nft.change(&[add("2001:db8::7", Some(1)), delete("2001:db8::7")]);
+        nft.change(&[delete("2001:db8::8"), add("2001:db8::8", Some(9))]);
+        assert_eq!(nft.held(), ["192.0.2.1", "::1:2", "2001:db8::8"]);
+        let elements = nft.netlink.elements(Guard::Nft(&nft.guard)).unwrap();
+        let left = elements.iter().find(|e| e.net == net("192.0.2.1")).unwrap().left_ms.unwrap();
+        assert!((3_500_000..=3_600_000).contains(&left), "{left}");
+        assert_eq!(seen_by_nft("sshd-addr4"), ["192.0.2.1"]);
+        nft.apply(SetVerb::Check(vec![net("192.0.2.1"), net("2001:db8::8")]));
+        let missing = nft.try_apply(SetVerb::Check(vec![net("192.0.2.2")])).unwrap_err();
+        assert_eq!(missing.to_string(), "192.0.2.2 in set sshd-addr4 is missing");
+        // Months, years, and more than the kernel can hold.
+        nft.change(&[add("192.0.2.3", Some(2_592_000)), add("192.0.2.4", Some(u64::MAX))]);
+        let text = run("nft list set inet sentryban sshd-addr4");
+        assert!(text.contains("192.0.2.3 timeout 30d") && text.contains("213503d"), "{text}");
+        nft.apply(SetVerb::Flush);
+        assert!(nft.held().is_empty());
+    });
+}
+
+#[test]
+fn prefixes_may_overlap_and_touch_the_ends() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        nft.change(&[add("10.1.0.0/16", Some(600))]);
+        nft.change(&[add("10.1.2.0/24", Some(60))]);
+        assert_eq!(seen_by_nft("sshd-net4"), ["10.1.0.0/16"]);
+        nft.change(&[add("10.1.3.0/24", Some(6000)), add("10.0.0.0/8", Some(60))]);
+        let seen = seen_by_nft("sshd-net4");
+        assert_eq!(
+            seen,
+            [
+                "10.0.0.0/16",
+                "10.1.0.0-10.1.2.255",
+                "10.1.3.0/24",
+                "10.1.4.0-10.1.255.255",
+                "10.2.0.0-10.255.255.255"
+            ]
+        );
+        nft.apply(SetVerb::Check(vec![net("10.0.0.0/8"), net("10.1.2.0/24")]));
+        nft.change(&[delete("10.1.0.0/16"), delete("10.0.0.0/8")]);
+        assert_eq!(seen_by_nft("sshd-net4"), ["10.1.2.0/24", "10.1.3.0/24"]);
+        assert!(nft.try_apply(SetVerb::Check(vec![net("10.1.0.0/16")])).is_err());
+        // Everything, and the last ones.
+        nft.change(&[add("0.0.0.0/0", None), add("255.255.255.0/24", Some(9))]);
+        assert_eq!(seen_by_nft("sshd-net4"), ["0.0.0.0/0"]);
+        nft.change(&[delete("0.0.0.0/0"), add("255.0.0.0/8", None), add("0.0.0.0/8", None)]);
+        let seen = seen_by_nft("sshd-net4");
+        assert_eq!(seen, ["0.0.0.0/8", "10.1.2.0/24", "10.1.3.0/24", "255.0.0.0/8"]);
+        nft.change(&[add("::/0", None), add("ffff::/16", Some(9)), add("fe80::/10", None)]);
+        assert_eq!(seen_by_nft("sshd-net6"), ["::/0"]);
+        nft.change(&[delete("::/0"), add("8000::/1", Some(9)), add("2001:db8::/48", Some(9))]);
+        assert_eq!(nft.held().len(), 4 + 3 + 8, "{:?}", nft.held());
+        nft.change(&[delete("8000::/1"), delete("255.255.255.0/24"), delete("255.0.0.0/8")]);
+        assert_eq!(seen_by_nft("sshd-net6"), ["2001:db8::/48", "fe80::/10", "ffff::/16"]);
+        // Another conversation, which knows nothing of the first, and a hand that meddles.
+        let mut other = Nft::new(nft.guard.clone());
+        other.change(&[add("10.1.0.0/16", Some(6001)), delete("0.0.0.0/8")]);
+        assert_eq!(seen_by_nft("sshd-net4"), ["10.1.0.0/16"]);
+        nft.change(&[add("10.1.3.0/24", None), delete("10.1.2.0/24")]);
+        run("nft flush set inet sentryban sshd-net4");
+        run("nft add element inet sentryban sshd-net4 { 10.1.2.0/23 }");
+        nft.change(&[add("10.1.0.0/16", Some(6)), add("10.0.0.0/16", Some(5))]);
+    });
+}
+
+#[test]
+fn the_sets_become_what_is_wanted() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        nft.change(&[
+            add("192.0.2.1", Some(60)),
+            add("192.0.2.2", Some(60)),
+            add("192.0.2.3", Some(60)),
+            add("10.0.0.0/8", Some(60)),
+            add("10.0.0.0/9", Some(600)),
+            add("172.16.0.0/12", None),
+            add("2001:db8::/64", None),
+            add("2001:db8:0:1::/64", None),
+        ]);
+        let element = |text: &str, left_s: Option<u64>| Element {
+            net: net(text),
+            left_ms: left_s.map(|seconds| seconds * 1000),
+        };
+        let mut wanted = vec![
+            element("2001:db8::/64", None),
+            element("192.0.2.1", Some(60)),
+            element("192.0.2.2", Some(6000)),
+            element("192.0.2.4", None),
+            element("10.0.0.0/8", Some(60)),
+            element("10.0.0.0/9", Some(600)),
+            element("10.1.0.0/16", Some(60)),
+            element("192.168.0.0/16", Some(60)),
+        ];
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        assert_eq!((done.added, done.refreshed, done.kept), (2, 1, 4), "{done:?}");
+        let removed: Vec<String> = done.removed.iter().map(Cidr::to_string).collect();
+        assert_eq!(removed, ["192.0.2.3", "172.16.0.0/12", "2001:db8:0:1::/64"]);
+        let again = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        assert_eq!((again.added, again.refreshed, again.removed_count), (0, 0, 0), "{again:?}");
+        run("nft flush ruleset");
+        assert!(nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).is_err());
+        nft.apply(SetVerb::Start);
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        assert_eq!(done.added, 7, "{done:?}");
+    });
+}
+
+#[test]
+fn many_elements_go_at_once_and_the_text_and_netlink_agree() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        let address = |i: u32| std::net::IpAddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + i));
+        let changes: Vec<Change> = (0..100_000)
+            .map(|i| Change::Add { net: Cidr::new(address(i), 32), timeout_s: Some(3600) })
+            .collect();
+        nft.change(&changes);
+        assert_eq!(nft.held().len(), 100_000);
+        // Half of them again, with some that are new: now they have to be refreshed.
+        nft.change(&changes[50_000..]);
+        nft.change(
+            &(0..60_000)
+                .map(|i| Change::Add { net: Cidr::new(address(i + 50_000), 32), timeout_s: None })
+                .collect::<Vec<_>>(),
+        );
+        for probe in ["11.0.0.0", "11.1.134.159"] {
+            run(&format!("nft get element inet sentryban sshd-addr4 {{ {probe} }}"));
+        }
+        nft.apply(SetVerb::Check(vec![net("11.1.134.159")]));
+        let mut wanted: Vec<Element> = (0..100_000)
+            .map(|i| Element { net: Cidr::new(address(i), 32), left_ms: Some(3_600_000) })
+            .collect();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        assert_eq!((done.kept + done.refreshed, done.added), (100_000, 0));
+        assert_eq!(done.removed_count, 10_000);
+        let six = |i: u32| Cidr::new(std::net::Ipv6Addr::from(u128::from(i) << 64).into(), 64);
+        let changes: Vec<Change> =
+            (0..50_000).map(|i| Change::Add { net: six(i), timeout_s: Some(60) }).collect();
+        nft.change(&changes);
+        assert_eq!(nft.held().len(), 150_000);
+        let gone: Vec<Change> = (0..50_000).map(|i| Change::Delete { net: six(i) }).collect();
+        nft.change(&gone);
+        assert_eq!(nft.held().len(), 100_000);
+    });
+}
