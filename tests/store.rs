@@ -199,8 +199,16 @@ fn the_same_ban_again_changes_its_row_and_another_replaces_it() {
     let time = |store: &Store| store.past(Some("sshd"), &id).unwrap().unwrap().time;
     assert_eq!(time(&store), BanTime::Seconds(700));
 
-    let longer = Entry::Prolong { jail: "sshd".into(), ban: ban_of("192.0.2.1", 150, 900, 2) };
-    let nobody = Entry::Prolong { jail: "sshd".into(), ban: ban_of("192.0.2.9", 150, 900, 2) };
+    let longer = Entry::Prolong {
+        jail: "sshd".into(),
+        ban: ban_of("192.0.2.1", 150, 900, 2),
+        ordered: false,
+    };
+    let nobody = Entry::Prolong {
+        jail: "sshd".into(),
+        ban: ban_of("192.0.2.9", 150, 900, 2),
+        ordered: false,
+    };
     store.commit(&[longer, nobody], at(150)).unwrap();
     assert_eq!(time(&store), BanTime::Seconds(900));
     assert_eq!(banned(&store), ["sshd 192.0.2.1"]);

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -11,17 +12,18 @@ use std::{
 };
 
 use super::{
+    helper::{Helper, HelperExecutor},
     log::Level,
     names::WithNames,
     runner::{
         build::{self, Machine},
-        exec::{Executor, Why},
+        exec::{Done, Executor, Failed, Why},
         tools::Tools,
     },
 };
 use crate::{
-    action::{Banaction, Call, Template, TemplateSpec, Want},
-    config::{JailSpec, MainSpec, Tree},
+    action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
+    config::{self, ActionKind, ActionSpec, JailSpec, Tree},
     jail::Ask,
     ticket::{Ban, BanTime},
     time,
@@ -40,6 +42,8 @@ type Hearer = Box<dyn FnOnce(Result<bool, String>) + Send>;
 /// Makes the actions of jails, and who runs them.
 pub struct Executors {
     machine: Machine,
+    /// A process with full rights, where the configuration has commands to run.
+    helper: Option<Helper>,
     questions: Option<SyncSender<(Ask, Hearer)>>,
 }
 
@@ -50,15 +54,22 @@ impl std::fmt::Debug for Executors {
 }
 
 impl Executors {
-    /// Finds out what there is.
-    pub fn new(
-        tree: &Tree,
-        main: &MainSpec,
-        dry_run: bool,
-        told: &mut Vec<(Level, String)>,
-    ) -> Executors {
-        let _ = (tree, main, told);
-        Executors { machine: Machine::look(dry_run), questions: None }
+    /// Finds out what there is. To be called while there is one thread and before rights are given
+    /// away: where the configuration has commands of the administrator's own, a helper that keeps
+    /// all rights is started now or never.
+    pub fn new(tree: &Tree, dry_run: bool, told: &mut Vec<(Level, String)>) -> Executors {
+        let jails = config::read_jails(tree);
+        let needed = !dry_run && jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref()));
+        let helper = match needed.then(|| Helper::start(Path::new("/proc/self/exe"))) {
+            Some(Ok(helper)) => Some(helper),
+            Some(Err(error)) => {
+                let text = format!("no helper for commands, so they run with few rights: {error}");
+                told.push((Level::ERROR, text));
+                None
+            }
+            None => None,
+        };
+        Executors { machine: Machine::look(dry_run), helper, questions: None }
     }
 
     /// The actions of a jail, and what is to be said about them.
@@ -70,6 +81,11 @@ impl Executors {
         spec: &JailSpec,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Box<dyn Banaction>>, String> {
+        if wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
+            let why = "it has commands to run, and the helper that may run them is started with the \
+                       server only: restart needed";
+            return Err(why.to_owned());
+        }
         let mut executor = self.executor();
         let mut actions: Vec<Box<dyn Banaction>> = Vec::new();
         for action in &spec.actions {
@@ -86,7 +102,8 @@ impl Executors {
 
     /// Who runs the plans of one jail.
     pub fn executor(&self) -> Box<dyn Executor> {
-        Box::new(Tools::new())
+        let helper = self.helper.as_ref().and_then(|helper| helper.executor().ok());
+        Box::new(Combined { tools: Tools::new(), helper })
     }
 
     /// Asks `ignorecommand`; the answer comes on another thread.
@@ -128,6 +145,35 @@ impl Executors {
     /// What a human should know.
     pub fn notes(&self) -> Vec<String> {
         Vec::new()
+    }
+}
+
+/// True if a jail has commands of the administrator's own.
+fn wants_shell(spec: Option<&JailSpec>) -> bool {
+    let is_shell = |action: &ActionSpec| matches!(action.kind, ActionKind::Template { .. });
+    spec.is_some_and(|spec| spec.ignorecommand.is_some() || spec.actions.iter().any(is_shell))
+}
+
+/// Each step by whoever can do it: scripts by the helper, if there is one, the rest by us.
+struct Combined {
+    tools: Tools,
+    helper: Option<HelperExecutor>,
+}
+
+impl Executor for Combined {
+    fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        match (&step.work, &mut self.helper) {
+            (Work::Shell(_), Some(helper)) => helper.run(step),
+            _ => self.tools.run(step),
+        }
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = self.tools.notes();
+        if let Some(helper) = &mut self.helper {
+            notes.extend(helper.notes());
+        }
+        notes
     }
 }
 

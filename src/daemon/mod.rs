@@ -7,6 +7,7 @@ pub mod answer;
 pub mod clock;
 mod executors;
 mod guard;
+pub mod helper;
 pub mod inbox;
 pub mod keeper;
 pub mod log;
@@ -135,7 +136,7 @@ impl Plan {
         let pidfile = PidFile::write(Path::new(&main.pidfile.value))?;
         let store = open_store(&main, now, &mut told)?;
         // A helper that may do all has to exist before we may not.
-        let executors = Executors::new(&tree, &main, options.dry_run, &mut told);
+        let executors = Executors::new(&tree, options.dry_run, &mut told);
         let (sender, inbox) = mpsc::channel();
         start::make_dir_of(Path::new(&main.socket.value), "socket")?;
         match privilege::drop_most() {

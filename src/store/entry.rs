@@ -55,6 +55,8 @@ pub enum Entry {
         jail: JailName,
         /// The ban as it is now.
         ban: Ban,
+        /// Somebody ordered it.
+        ordered: bool,
     },
     /// The ban of an id is over: it moves into the history, and the failures of the id are forgotten.
     Unban {

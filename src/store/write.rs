@@ -75,11 +75,11 @@ impl Writer<'_> {
                 ])?;
             }
             Entry::Ban { jail, ban, ordered } => self.ban(jail, ban, *ordered, now)?,
-            Entry::Prolong { jail, ban } => {
+            Entry::Prolong { jail, ban, ordered } => {
                 let jail = self.jails.number(db, jail)?;
                 db.prepare_cached(
-                    "UPDATE bans SET begun = ?3, bantime = ?4, count = ?5, failures = ?6 \
-                     WHERE id = ?1 AND jail = ?2",
+                    "UPDATE bans SET begun = ?3, bantime = ?4, count = ?5, failures = ?6, \
+                     ordered = ?7 WHERE id = ?1 AND jail = ?2",
                 )?
                 .execute(params![
                     text(&ban.id),
@@ -87,7 +87,8 @@ impl Writer<'_> {
                     ban.from.micros(),
                     ban.time.secs(),
                     ban.count,
-                    ban.failures
+                    ban.failures,
+                    ordered
                 ])?;
                 self.forget_failures(&text(&ban.id), jail)?;
             }

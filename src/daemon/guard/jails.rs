@@ -46,7 +46,8 @@ impl Guard {
     pub fn load(&mut self) {
         let config = config::read(&self.tree);
         self.tell(&config);
-        self.watcher.look();
+        self.looked_around = crate::time::Timestamp::default();
+        self.look_around();
         self.say(Level::INFO, "server", &format!("Starting sentryban v{}", crate::VERSION));
         for jail in config.jails.jails {
             self.add_jail(jail);

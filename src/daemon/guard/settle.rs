@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use super::{Guard, Input, Question, Remembered, Turn, ask, level};
 use crate::{
     action::{Call, Want},
+    config::ActionKind,
     daemon::{
         inbox::{Event, Mark},
         log::Level,
@@ -117,8 +118,31 @@ impl Guard {
             // Runners look for themselves, twice a second and whenever something stirs.
             Verb::Check => return,
         };
+        let bans = match verb {
+            runner::Verb::Ban if self.has_commands(&jail) => self.with_evidence(&jail, bans),
+            _ => bans,
+        };
         let call = self.call(&jail, &bans);
         self.order(jail, Job { verb, bans, call, action, serial });
+    }
+
+    /// True if a jail runs commands of the administrator's own, which may tell what led to a ban.
+    fn has_commands(&self, jail: &str) -> bool {
+        let spec = self.jails.get(jail).and_then(|keeper| keeper.spec.as_ref());
+        spec.is_some_and(|spec| {
+            spec.actions.iter().any(|action| matches!(action.kind, ActionKind::Template { .. }))
+        })
+    }
+
+    /// The engine knows the last failure; the store has put together all that led to a ban.
+    fn with_evidence(&self, jail: &str, bans: Vec<Ban>) -> Vec<Ban> {
+        let whole = |mut ban: Ban| {
+            if let Ok(Some(evidence)) = self.store.evidence(jail, &ban.id) {
+                ban.evidence = evidence;
+            }
+            ban
+        };
+        bans.into_iter().map(whole).collect()
     }
 
     /// Puts an order into a runner's queue, or keeps it until there is room.
@@ -277,7 +301,7 @@ fn written(entry: jail::Entry) -> Entry {
         jail::Entry::Failure { jail, ticket } => Entry::Failure { jail, ticket },
         jail::Entry::Ban { jail, ban, ordered } => Entry::Ban { jail, ban, ordered },
         jail::Entry::Spent { jail, id } => Entry::Spent { jail, id },
-        jail::Entry::Prolong { jail, ban, .. } => Entry::Prolong { jail, ban },
+        jail::Entry::Prolong { jail, ban, ordered } => Entry::Prolong { jail, ban, ordered },
         jail::Entry::Unban { jail, id, why } => {
             let why = match why {
                 jail::UnbanCause::Lapsed => UnbanWhy::Lapsed,
