@@ -445,8 +445,23 @@ impl Tail {
         let read = self.rotated_marks();
         if let Some((place, copy)) = siblings::same_or_copy(&siblings, &mark, &read) {
             self.linger(copy, now);
-            self.read_between(&siblings, Some(place), None, &[mark], now);
+            // What came after this file, if it was rotated away since, is looked for behind it.
+            let after = siblings::after(&siblings, Some(place), None);
+            let is_this = |one: &&siblings::Sibling| one.is_file_of(&mark);
+            let is_last = !after.iter().any(is_this);
+            let before = after.into_iter().take_while(|one| is_last || !is_this(one));
+            let before: Vec<Open> = before.filter_map(|one| Open::new(&one.path).ok()).collect();
+            for open in before {
+                if !open.mark.is_same_file(&mark) && !self.is_lingering(&open.mark) {
+                    let open = self.known(open);
+                    self.linger(open, now);
+                }
+            }
         }
+    }
+
+    fn is_lingering(&self, mark: &Mark) -> bool {
+        self.lingering.iter().any(|linger| linger.open.mark.is_same_file(mark))
     }
 
     /// Goes on at what was stored, wherever that is now.

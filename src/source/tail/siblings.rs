@@ -87,7 +87,8 @@ pub fn is_rotated(log: &Path, path: &Path) -> bool {
 }
 
 impl Sibling {
-    fn is_file_of(&self, mark: &Mark) -> bool {
+    /// True if this is the file of which `mark` tells, whatever is in it.
+    pub fn is_file_of(&self, mark: &Mark) -> bool {
         file::identity(&self.meta).is_same_file(mark)
     }
 }
