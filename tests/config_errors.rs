@@ -79,7 +79,7 @@ fn cases() -> Vec<Case> {
             "values",
             &[(
                 "jail.local",
-                "[sshd]\nenabled = true\nmaxretry = five\nfindtime = 10 fortnights\nbantime = -5\nbackend = pollling\nignoreself = ture\nignoreip = 10.0.0.0/33 192.0.2.1\n  192.0.2.300\nbantime.multipliers = 1 x\nusedns = maybe\nmaxlines = 0\nbanprefix4 = 33\n",
+                "[sshd]\nenabled = true\nmaxretry = five\nfindtime = 10 fortnights\nbantime = -5\nbackend = pollling\nignoreself = ture\nignoreip = 10.0.0.0/33 192.0.2.1\n  192.0.2.300\nbantime.multipliers = 1 x\nusedns = maybe\nmaxlines = 0\nbanprefix4 = 33\nbantime.formula = ban.Time * (1 + ban.Cuont\n",
             )],
             &[
                 "DIR/jail.local:3: error: 'maxretry = five' is not a whole number; write digits only, such as 5",
@@ -93,6 +93,7 @@ fn cases() -> Vec<Case> {
                 "DIR/jail.local:11: error: 'usedns = maybe' is not known and counts as no; write yes, warn, no or raw",
                 "DIR/jail.local:12: error: 'maxlines = 0' is not a number of lines; write a whole number from 1 on",
                 "DIR/jail.local:13: error: 'banprefix4 = 33' is no prefix length; write a number from 1 to 32",
+                "DIR/jail.local:14: error: 'bantime.formula = ban.Time * (1 + ban.Cuont' names 'ban.Cuont', which is unknown; write arithmetic of ban.Time, ban.Count and banFactor, such as `ban.Time * 2 ** ban.Count`",
                 BAD,
             ],
         ),

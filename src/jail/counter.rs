@@ -468,8 +468,9 @@ mod tests {
         for Row { name, maxretry, failures_s, handed_over } in rows {
             let mut counter = Counter::new(maxretry, 600);
             let mut got = Vec::new();
+            let mut now = at(0);
             for failure in failures_s {
-                let now = at(100_000);
+                now = now.max(at(*failure));
                 if let Some(count) = counter.add(&id(1), at(*failure), 1, None, now) {
                     got.push((*failure, count));
                 }

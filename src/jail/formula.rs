@@ -420,9 +420,7 @@ impl Parser<'_> {
             _ => {}
         }
         let Some(&(name, least, most)) = FUNCTIONS.iter().find(|(known, ..)| *known == name) else {
-            let known =
-                "it may name ban.Time, ban.Count, banFactor, and functions such as math.exp";
-            return Err(format!("names '{name}', which is unknown ({known})"));
+            return Err(format!("names '{name}', which is unknown"));
         };
         if self.symbol(&["("]).is_none() {
             return Err(format!("has '{name}' without '(' behind it"));
