@@ -80,26 +80,28 @@ impl Bench {
         for n in [100_000u32, 1_000_000] {
             let _ = self.netlink.apply(&(self.batch)(SetVerb::Flush));
             let many: Vec<Change> = (0..n).map(|i| add(single(i))).collect();
-            println!("{:5} {n} at once: {:.3} s", self.name, self.change(many).as_secs_f64());
+            let took = self.change(many).as_secs_f64();
+            println!("{:5} {n} at once: {took:.3} s", self.name);
             self.each("  one ban on top", |i| add(single(2_000_000 + i)));
             let mut wanted: Vec<Element> = (0..n + 10)
                 .map(|i| Element { net: single(i), left_ms: Some(86_400_000) })
                 .collect();
             let start = Instant::now();
-            let held = match (self.batch)(SetVerb::List) {
-                SetBatch::Nft { guard, .. } => self.netlink.elements(Guard::Nft(&guard)),
-                SetBatch::Ipset { guard, .. } => self.netlink.elements(Guard::Ipset(&guard)),
+            let list = (self.batch)(SetVerb::List);
+            let held = match &list {
+                SetBatch::Nft { guard, .. } => self.netlink.elements(Guard::Nft(guard)),
+                SetBatch::Ipset { guard, .. } => self.netlink.elements(Guard::Ipset(guard)),
                 SetBatch::Iptables { .. } => unreachable!(),
             };
             let count = held.unwrap().len();
             println!("{:5}   dump of {count}: {:.3} s", self.name, start.elapsed().as_secs_f64());
             let start = Instant::now();
-            let done = match (self.batch)(SetVerb::List) {
+            let done = match &list {
                 SetBatch::Nft { guard, .. } => {
-                    self.netlink.reconcile(Guard::Nft(&guard), &mut wanted)
+                    self.netlink.reconcile(Guard::Nft(guard), &mut wanted)
                 }
                 SetBatch::Ipset { guard, .. } => {
-                    self.netlink.reconcile(Guard::Ipset(&guard), &mut wanted)
+                    self.netlink.reconcile(Guard::Ipset(guard), &mut wanted)
                 }
                 SetBatch::Iptables { .. } => unreachable!(),
             };
@@ -114,7 +116,8 @@ impl Bench {
                 done.removed_count
             );
             let gone = (0..n).map(|i| Change::Delete { net: single(i) }).collect();
-            println!("{:5}   {n} unbans: {:.3} s", self.name, self.change(gone).as_secs_f64());
+            let took = self.change(gone).as_secs_f64();
+            println!("{:5}   {n} unbans: {took:.3} s", self.name);
         }
     }
 }
