@@ -9,7 +9,7 @@ mod netns;
 use netns::{in_namespace, run};
 use sentryban::{
     action::sets::{Change, IpsetGuard, SetBatch, SetVerb, Sets},
-    daemon::netlink::{Applied, Element, Fault, Guard, Netlink, Own, Part},
+    daemon::netlink::{Applied, Element, Fault, Guard, Lost, Netlink, Own, Part},
     net::Cidr,
     ticket::Family,
 };
@@ -196,6 +196,17 @@ fn a_set_grows_before_it_is_full() {
         let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &mut wanted).unwrap();
         assert_eq!((done.added, done.removed_count, done.removed.len()), (10_000, 50_000, 100));
         assert_eq!(ipset.held().len(), 60_000);
+        // What is lost is seen by looking.
+        let lost = |ipset: &mut Ipset, held| {
+            let mut netlink = Netlink::open(Part::Ipset, &Own::default()).unwrap();
+            netlink.ipset_lost(&ipset.guard, false, held).unwrap()
+        };
+        assert_eq!(lost(&mut ipset, [60_000, 0]), []);
+        assert_eq!(lost(&mut ipset, [60_001, 0]), [Lost::Elements("a4-sshd".into())]);
+        run("ipset destroy n4-sshd");
+        assert_eq!(lost(&mut ipset, [60_000, 0]), [Lost::Set("n4-sshd".into())]);
+        let rules = ipset.netlink.ipset_lost(&ipset.guard, true, [0, 0]).unwrap();
+        assert_eq!(rules, [Lost::Set("n4-sshd".into())], "the other is asked by a rule");
         // In use: it stays, and says why.
         let busy = ipset.try_apply(SetVerb::Stop).unwrap_err();
         assert!(

@@ -345,3 +345,157 @@ fn many_elements_go_at_once_and_the_text_and_netlink_agree() {
         assert_eq!(nft.held().len(), 100_000);
     });
 }
+
+/// The elements of a set as `nft -j` reads them: address, length, and timeout in seconds.
+fn seen_as_json(set: &str) -> Vec<(String, u64, Option<u64>)> {
+    let text = run(&format!("nft -j list set inet sentryban {set}"));
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let set = json["nftables"].as_array().unwrap().iter().find_map(|row| row.get("set")).unwrap();
+    let list = set["elem"].as_array().cloned().unwrap_or_default();
+    let mut found: Vec<(String, u64, Option<u64>)> = list
+        .iter()
+        .map(|element| {
+            let inner = element.get("elem").unwrap_or(element);
+            let timeout = inner.get("timeout").and_then(serde_json::Value::as_u64);
+            let value = inner.get("val").unwrap_or(inner);
+            match value.get("prefix") {
+                Some(prefix) => {
+                    let length = prefix["len"].as_u64().unwrap();
+                    (prefix["addr"].as_str().unwrap().to_owned(), length, timeout)
+                }
+                None => (value.as_str().unwrap().to_owned(), 128, timeout),
+            }
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn whatever_is_changed_nft_reads_back_the_same() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        let mut random = common::Random(7);
+        // Prefixes of one length do not overlap, so that what nft shows is what was asked for.
+        let pick = |random: &mut common::Random| -> Cidr {
+            let low = random.below(6) as u32;
+            let wide = u128::from(low) << 64 | u128::from(random.pick(&[0u64, u64::MAX, 1]));
+            match random.below(5) {
+                0 => Cidr::new(std::net::Ipv4Addr::from(low.wrapping_sub(3)).into(), 32),
+                1 => Cidr::new(std::net::Ipv4Addr::from(low.wrapping_sub(3) << 8).into(), 24),
+                2 => Cidr::new(std::net::Ipv6Addr::from(wide.wrapping_sub(3)).into(), 128),
+                3 => Cidr::new(std::net::Ipv6Addr::from(wide.wrapping_sub(3 << 64)).into(), 64),
+                _ => {
+                    Cidr::new(std::net::Ipv6Addr::from(wide.wrapping_sub(3 << 64) << 16).into(), 48)
+                }
+            }
+        };
+        let mut model: std::collections::BTreeMap<Cidr, Option<u64>> = Default::default();
+        for _ in 0..60 {
+            let mut changes = Vec::new();
+            for _ in 0..=random.below(8) {
+                let net = pick(&mut random);
+                let timeout_s = random.pick(&[None, Some(600), Some(2_592_000), Some(86_399)]);
+                if random.below(3) == 0 {
+                    model.remove(&net);
+                    changes.push(Change::Delete { net });
+                } else {
+                    model.insert(net, timeout_s);
+                    changes.push(Change::Add { net, timeout_s });
+                }
+            }
+            nft.change(&changes);
+            for (set, v6, bits) in [
+                ("sshd-addr4", false, 32),
+                ("sshd-net4", false, 24),
+                ("sshd-addr6", true, 128),
+                ("sshd-net6-64", true, 64),
+                ("sshd-net6", true, 48),
+            ] {
+                let own = |net: &Cidr| net.address().is_ipv6() == v6 && net.bits() == bits;
+                let mut wanted: Vec<(String, u64, Option<u64>)> = model
+                    .iter()
+                    .filter(|(net, _)| own(net))
+                    .map(|(net, timeout)| {
+                        let length = if [24, 48].contains(&bits) { bits.into() } else { 128 };
+                        (net.address().to_string(), length, *timeout)
+                    })
+                    .collect();
+                wanted.sort();
+                // What time is left of a piece shrinks while another one is cut out of it.
+                let near = |one: Option<u64>, other: Option<u64>| match (one, other) {
+                    (Some(one), Some(other)) => one.abs_diff(other) <= 2,
+                    (one, other) => one == other,
+                };
+                let found = seen_as_json(set);
+                let same = found.len() == wanted.len()
+                    && found.iter().zip(&wanted).all(|(found, wanted)| {
+                        (&found.0, found.1) == (&wanted.0, wanted.1) && near(found.2, wanted.2)
+                    });
+                assert!(same, "{set}:\n{found:?}\n{wanted:?}");
+            }
+            let mut wanted: Vec<Element> = model
+                .iter()
+                .map(|(net, timeout)| Element { net: *net, left_ms: timeout.map(|s| s * 1000) })
+                .collect();
+            let mut other = Nft::new(nft.guard.clone());
+            let done = other.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+            assert_eq!((done.added, done.removed_count), (0, 0), "{done:?}");
+        }
+    });
+}
+
+#[test]
+fn very_many_are_written_anew_without_a_look() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        nft.change(&[add("192.0.2.1", None)]);
+        let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+        let mut wanted: Vec<Element> =
+            (0..200_000).map(|i| Element { net: address(i), left_ms: Some(3_600_000) }).collect();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        assert_eq!((done.refreshed, done.failed.len()), (200_000, 0));
+        nft.apply(SetVerb::Check(vec![address(0), address(199_999)]));
+        assert!(nft.try_apply(SetVerb::Check(vec![net("192.0.2.1")])).is_err());
+        // Far too many of somebody else's: they are not even listed.
+        let many: Vec<Change> =
+            (200_000..400_000).map(|i| Change::Add { net: address(i), timeout_s: None }).collect();
+        nft.change(&many);
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted[..5]).unwrap();
+        assert_eq!(done.refreshed, 5);
+        assert_eq!(nft.held().len(), 5);
+    });
+}
+
+/// Where the buffer of the socket may not be forced, transactions are cut: a namespace of users, in
+/// which root is nobody outside, needs a process of its own.
+#[test]
+fn without_the_right_to_a_large_buffer_bans_go_in_several_transactions() {
+    let test = ["--exact", "inside_a_namespace_of_users", "--ignored"];
+    let this = std::env::current_exe().unwrap();
+    let mut command = std::process::Command::new("unshare");
+    let Ok(output) = command.args(["-r", "-n"]).arg(this).args(test).output() else {
+        return common::missing("unshare");
+    };
+    let text = String::from_utf8_lossy(&output.stderr);
+    if text.contains("unshare failed") {
+        return common::skip("no right to make a namespace of users");
+    }
+    assert!(output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+#[ignore = "run by the test above"]
+fn inside_a_namespace_of_users() {
+    let mut nft = Nft::started(guard("sshd"));
+    let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+    let changes: Vec<Change> =
+        (0..30_000).map(|i| Change::Add { net: address(i), timeout_s: Some(600) }).collect();
+    nft.change(&changes);
+    nft.change(&changes);
+    assert_eq!(nft.held().len(), 30_000);
+    let mut wanted: Vec<Element> =
+        (0..200_000).map(|i| Element { net: address(i), left_ms: Some(600_000) }).collect();
+    nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+    nft.apply(SetVerb::Check(vec![address(0), address(199_999)]));
+}

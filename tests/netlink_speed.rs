@@ -87,20 +87,21 @@ impl Bench {
                 .map(|i| Element { net: single(i), left_ms: Some(86_400_000) })
                 .collect();
             let start = Instant::now();
-            let held = match (self.batch)(SetVerb::List) {
-                SetBatch::Nft { guard, .. } => self.netlink.elements(Guard::Nft(&guard)),
-                SetBatch::Ipset { guard, .. } => self.netlink.elements(Guard::Ipset(&guard)),
+            let list = (self.batch)(SetVerb::List);
+            let held = match &list {
+                SetBatch::Nft { guard, .. } => self.netlink.elements(Guard::Nft(guard)),
+                SetBatch::Ipset { guard, .. } => self.netlink.elements(Guard::Ipset(guard)),
                 SetBatch::Iptables { .. } => unreachable!(),
             };
             let count = held.unwrap().len();
             println!("{:5}   dump of {count}: {:.3} s", self.name, start.elapsed().as_secs_f64());
             let start = Instant::now();
-            let done = match (self.batch)(SetVerb::List) {
+            let done = match &list {
                 SetBatch::Nft { guard, .. } => {
-                    self.netlink.reconcile(Guard::Nft(&guard), &mut wanted)
+                    self.netlink.reconcile(Guard::Nft(guard), &mut wanted)
                 }
                 SetBatch::Ipset { guard, .. } => {
-                    self.netlink.reconcile(Guard::Ipset(&guard), &mut wanted)
+                    self.netlink.reconcile(Guard::Ipset(guard), &mut wanted)
                 }
                 SetBatch::Iptables { .. } => unreachable!(),
             };

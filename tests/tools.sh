@@ -13,6 +13,11 @@ needs='
 /usr/bin/script                       bsdutils
 /usr/bin/mandoc                       mandoc
 /usr/sbin/logrotate                   logrotate
+/usr/bin/unshare                      util-linux
+/usr/sbin/ip                          iproute2
+/usr/sbin/ipset                       ipset
+/usr/sbin/iptables                    iptables
+/usr/sbin/nft                         nftables
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 

@@ -331,7 +331,7 @@ impl Guard {
         }
         // Behind the failures that the lines before it made.
         self.gather();
-        if let Some(position) = batch.position {
+        if let Some(position) = batch.position.filter(|_| batch.shared) {
             self.entries.push(settle::position(&batch.source, &position));
             self.positions.insert(batch.source, position);
         }

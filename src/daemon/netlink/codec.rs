@@ -53,9 +53,11 @@ impl Writer {
         Writer::default()
     }
 
-    /// Nothing yet, with room for so many bytes.
-    pub fn with_capacity(bytes: usize) -> Writer {
-        Writer { bytes: Vec::with_capacity(bytes) }
+    /// Makes room for so many bytes more; a lot of room is made only once.
+    pub fn reserve(&mut self, bytes: usize) {
+        if bytes > 65_536 {
+            self.bytes.reserve_exact(bytes);
+        }
     }
 
     /// What was written.
@@ -71,11 +73,6 @@ impl Writer {
     /// True if nothing was.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
-    }
-
-    /// Cuts back to a length.
-    pub fn truncate(&mut self, len: usize) {
-        self.bytes.truncate(len);
     }
 
     /// Begins a message; `body` stands before its attributes.

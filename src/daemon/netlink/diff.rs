@@ -40,8 +40,8 @@ impl<'a> Diff<'a> {
         self.found = Found::default();
     }
 
-    /// The kernel has this.
-    pub fn found(&mut self, net: Cidr, left_ms: Option<u64>) {
+    /// The kernel has this, `elapsed_ms` after what is wanted was written down.
+    pub fn found(&mut self, net: Cidr, left_ms: Option<u64>, elapsed_ms: u64) {
         let place = self.wanted.binary_search_by_key(&net, |element| element.net).ok();
         let wanted = place.and_then(|at| Some((at, self.wanted.get(at)?, self.seen.get_mut(at)?)));
         let Some((at, element, seen)) = wanted else {
@@ -56,7 +56,7 @@ impl<'a> Diff<'a> {
             (None, None) => true,
             (Some(left), Some(wanted)) => match self.longest_ms {
                 Some(longest) if wanted > longest => left >= longest / 2,
-                _ => left.abs_diff(wanted) <= self.tolerance_ms,
+                _ => left.saturating_add(elapsed_ms).abs_diff(wanted) <= self.tolerance_ms,
             },
             _ => false,
         };
@@ -91,14 +91,14 @@ mod tests {
             Element { net: net("192.0.2.5"), left_ms: Some(1000) },
         ];
         let mut diff = Diff::of(&wanted, 2000, Some(2_147_483_000));
-        diff.found(net("192.0.2.9"), None);
+        diff.found(net("192.0.2.9"), None, 0);
         diff.restart();
-        diff.found(net("192.0.2.77"), Some(5));
-        diff.found(net("192.0.2.1"), Some(9_000));
-        diff.found(net("192.0.2.2"), Some(5_000));
-        diff.found(net("192.0.2.3"), Some(5_000));
-        diff.found(net("192.0.2.4"), Some(2_147_000_000));
-        diff.found(net("192.0.2.4"), Some(2_147_000_000));
+        diff.found(net("192.0.2.77"), Some(5), 0);
+        diff.found(net("192.0.2.1"), Some(7_000), 1500);
+        diff.found(net("192.0.2.2"), Some(5_000), 0);
+        diff.found(net("192.0.2.3"), Some(5_000), 0);
+        diff.found(net("192.0.2.4"), Some(2_147_000_000), 0);
+        diff.found(net("192.0.2.4"), Some(2_147_000_000), 0);
         let expected = Found {
             missing: vec![4],
             off: vec![1, 2],

@@ -8,10 +8,13 @@ use super::{
     diff::Diff,
     fault::Fault,
     ipset::{self, Item, Shape, State},
+    millis,
+    watch::Lost,
 };
 use crate::{
     action::sets::{Change, IPSET_TIMEOUT_MAX_S, IpsetGuard, SetVerb, family_of},
     net::Cidr,
+    time::Stopwatch,
 };
 
 /// The most elements that a set may be grown to: IPv6 prefixes take some 100 bytes each.
@@ -77,6 +80,35 @@ impl Netlink {
         });
         unless_missing(asked)?;
         Ok(state)
+    }
+
+    /// What a jail's sets lost, asked in a moment; `asked` says that rules ask the sets, `held` how
+    /// many singles and prefixes must be in. For what announces nothing by itself.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not answer.
+    pub fn ipset_lost(
+        &mut self,
+        guard: &IpsetGuard,
+        asked: bool,
+        held: [u32; 2],
+    ) -> Result<Vec<Lost>, Fault> {
+        let mut lost = Vec::new();
+        for ((set, _), held) in own(guard).into_iter().zip(held) {
+            match self.ipset_state(set)? {
+                None => lost.push(Lost::Set(set.to_owned())),
+                Some(state) => {
+                    if state.elements < held {
+                        lost.push(Lost::Elements(set.to_owned()));
+                    }
+                    if asked && state.references == 0 {
+                        lost.push(Lost::Rules(set.to_owned()));
+                    }
+                }
+            }
+        }
+        Ok(lost)
     }
 
     pub(super) fn ipset_version(&mut self) -> Result<(), Fault> {
@@ -344,9 +376,10 @@ impl Netlink {
             own.sort_unstable();
             own.dedup_by_key(|element| element.net);
             let mut diff = Diff::of(&own, TOLERANCE_MS, Some(LONGEST_MS));
+            let since = Stopwatch::start();
             self.ipset_dump(set, |item| match item {
                 None => diff.restart(),
-                Some(item) => diff.found(item.net, item.timeout_ms),
+                Some(item) => diff.found(item.net, item.timeout_ms, millis(since)),
             })?;
             let result = diff.end();
             let gone: Vec<Item> =

@@ -83,7 +83,8 @@ pub struct Applied {
 pub struct Reconciled {
     /// So many were missing and are in now.
     pub added: usize,
-    /// So many had too short or too long a time, and have the right one now.
+    /// So many had too short or too long a time, and have the right one now; or were written anew
+    /// without a look at what was there.
     pub refreshed: usize,
     /// So many were as they should be.
     pub kept: usize,
@@ -105,6 +106,7 @@ const TOLERANCE_MS: u64 = 2000;
 #[derive(Debug)]
 pub struct Netlink {
     socket: socket::Socket,
+    own: Own,
     clock: Stopwatch,
     covers: HashMap<String, Cover>,
     fills: ipsets::Fills,
@@ -121,6 +123,7 @@ impl Netlink {
         let socket = socket::Socket::open(part, 0, own)?;
         let mut netlink = Netlink {
             socket,
+            own: own.clone(),
             clock: Stopwatch::start(),
             covers: HashMap::new(),
             fills: HashMap::new(),
@@ -170,6 +173,9 @@ impl Netlink {
     /// than two seconds, removes what is not wanted. Sorts `wanted`, in which nothing may stand
     /// twice.
     ///
+    /// A hash of nf_tables with very many elements is written anew in one transaction instead, as
+    /// the kernel takes a minute to list a million: then strangers go without being named.
+    ///
     /// # Errors
     ///
     /// As for [`Netlink::apply`]; the sets have to be there.
@@ -204,6 +210,10 @@ impl Netlink {
 
     /// Milliseconds on a clock of our own that nobody sets.
     fn now_ms(&self) -> u64 {
-        (self.clock.seconds() * 1000.0) as u64
+        millis(self.clock)
     }
+}
+
+fn millis(since: Stopwatch) -> u64 {
+    (since.seconds() * 1000.0) as u64
 }

@@ -357,13 +357,26 @@ impl Transaction {
     }
 
     /// Elements come; it is an error if one is there and `fresh` is set.
-    pub fn add(&mut self, unit: usize, set: &str, shape: Shape, items: &[Item], fresh: bool) {
+    pub fn add(
+        &mut self,
+        unit: usize,
+        set: &str,
+        shape: Shape,
+        items: impl ExactSizeIterator<Item = Item>,
+        fresh: bool,
+    ) {
         let flags = if fresh { CREATE | EXCL } else { CREATE };
         self.elements(kind::NEW_ELEMENT, flags, unit, set, shape, items);
     }
 
     /// Elements go, and must be there.
-    pub fn delete(&mut self, unit: usize, set: &str, shape: Shape, items: &[Item]) {
+    pub fn delete(
+        &mut self,
+        unit: usize,
+        set: &str,
+        shape: Shape,
+        items: impl ExactSizeIterator<Item = Item>,
+    ) {
         self.elements(kind::DEL_ELEMENT, 0, unit, set, shape, items);
     }
 
@@ -374,15 +387,17 @@ impl Transaction {
         unit: usize,
         set: &str,
         shape: Shape,
-        items: &[Item],
+        items: impl ExactSizeIterator<Item = Item>,
     ) {
         let most = (MESSAGE_BYTES_MAX / shape.element_len()).min(MESSAGE_ELEMENTS_MAX);
-        for (number, chunk) in items.chunks(most).enumerate() {
-            let about = About::Elements { unit, from: number * most };
-            self.message(kind, flags, about, |writer| {
+        self.writer.reserve(items.len() * shape.element_len() + 4096);
+        let mut items = items.peekable();
+        let mut from = 0;
+        while items.peek().is_some() {
+            self.message(kind, flags, About::Elements { unit, from }, |writer| {
                 writer.put_text(2, set);
                 let list = writer.open(3);
-                for item in chunk {
+                for item in items.by_ref().take(most) {
                     let timeout = item.timeout_ms.filter(|_| kind == kind::NEW_ELEMENT);
                     write_key(writer, shape, item.span.first, timeout, false);
                     if shape.is_interval() && item.span.last < shape.max() {
@@ -391,6 +406,7 @@ impl Transaction {
                 }
                 writer.close(list);
             });
+            from += most;
         }
     }
 }
@@ -558,6 +574,7 @@ pub fn miles<'a>(message: &Message<'a>) -> impl Iterator<Item = Mile> + use<'a> 
 
 /// The intervals between miles, in order; the last may run to the largest key.
 pub fn spans(mut miles: Vec<Mile>, shape: Shape) -> Vec<Item> {
+    miles.retain(|mile| mile.key <= shape.max());
     miles.sort_unstable();
     let mut found = Vec::new();
     let mut open: Option<Mile> = None;
@@ -576,4 +593,137 @@ pub fn spans(mut miles: Vec<Mile>, shape: Shape) -> Vec<Item> {
     });
     found.extend(rest);
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::netlink::{Surroundings, ipset, sockets, watch};
+    use proptest::prelude::*;
+
+    fn v4(text: &str) -> u128 {
+        u32::from(text.parse::<std::net::Ipv4Addr>().unwrap()).into()
+    }
+
+    #[test]
+    fn an_element_is_written_in_network_order_with_its_time() {
+        let mut transaction = Transaction::begin(1, None);
+        let item = Item { span: Span::one(v4("192.0.2.1")), timeout_ms: Some(0x0102) };
+        transaction.add(0, "s", Home::Addr4.shape(), [item].into_iter(), true);
+        let (bytes, first, last) = transaction.end();
+        assert_eq!((first, last), (1, 2));
+        let message = Messages::of(bytes).nth(1).unwrap();
+        assert_eq!(message.flags, super::super::codec::REQUEST | CREATE | EXCL | ACK);
+        let element = message.nf_attrs().nested(3).nested(1);
+        assert_eq!(element.nested(1).find(1), Some(&[192, 0, 2, 1][..]));
+        assert_eq!(element.find(4), Some(&[0, 0, 0, 0, 0, 0, 1, 2][..]));
+        let kinds: Vec<u16> = Messages::of(bytes).map(|message| message.kind).collect();
+        assert_eq!(kinds, [0x10, 0x0a0c, 0x11]);
+    }
+
+    #[test]
+    fn a_byte_of_a_message_belongs_to_an_element() {
+        for home in [Home::Addr4, Home::Net6] {
+            let mut transaction = Transaction::begin(9, None);
+            let item = |first| Item { span: Span { first, last: first + 1 }, timeout_ms: Some(5) };
+            let items: Vec<Item> = (0..5).map(|i| item(i * 16)).collect();
+            transaction.add(3, "set", home.shape(), items.iter().copied(), false);
+            let start = 20; // behind the beginning of the batch
+            let bytes = transaction.writer.bytes()[start..].to_vec();
+            let list = bytes.len() - 5 * home.shape().element_len();
+            for at in 0..5 {
+                let offset = list + at * home.shape().element_len();
+                assert_eq!(transaction.element_at(10, offset), Some(at), "{home:?}");
+            }
+            assert_eq!(transaction.element_at(10, 24), None);
+            assert_eq!(transaction.element_at(11, list), None);
+            assert_eq!(transaction.about(10), Some(&About::Elements { unit: 3, from: 0 }));
+        }
+    }
+
+    #[test]
+    fn long_lists_are_cut_into_messages_that_fit() {
+        let items: Vec<Item> =
+            (0..5000).map(|i| Item { span: Span::one(i), timeout_ms: Some(1) }).collect();
+        for home in Home::ALL {
+            let mut transaction = Transaction::begin(1, None);
+            transaction.add(0, "set", home.shape(), items.iter().copied(), false);
+            let mut count = 0;
+            for message in Messages::of(transaction.end().0) {
+                let list = message.nf_attrs().find(3).unwrap_or_default();
+                assert!(list.len() <= MESSAGE_BYTES_MAX);
+                let starts = message
+                    .nf_attrs()
+                    .nested(3)
+                    .filter(|(_, element)| Attrs::of(element).u32(3).is_none());
+                let starts = starts.count();
+                assert!(starts <= MESSAGE_ELEMENTS_MAX);
+                count += starts;
+            }
+            assert_eq!(count, 5000, "{home:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn intervals_are_read_as_they_were_written(
+            mut ends in proptest::collection::btree_set(any::<u32>(), 0..20),
+            whole in any::<bool>(),
+        ) {
+            if whole {
+                ends.extend([0, u32::MAX]);
+            }
+            let ends: Vec<u128> = ends.into_iter().map(u128::from).collect();
+            let items: Vec<Item> = ends
+                .chunks_exact(2)
+                .map(|pair| Item {
+                    span: Span { first: pair[0], last: pair[1] },
+                    timeout_ms: Some(7),
+                })
+                .collect();
+            let mut transaction = Transaction::begin(1, None);
+            transaction.add(0, "set", Home::Net4.shape(), items.iter().copied(), false);
+            let found: Vec<Mile> =
+                Messages::of(transaction.end().0).flat_map(|m| miles(&m)).collect();
+            let back = spans(found.into_iter().rev().collect(), Home::Net4.shape());
+            prop_assert_eq!(back, items);
+        }
+
+        #[test]
+        fn nothing_that_the_kernel_says_breaks_a_reader(
+            kind in prop_oneof![Just(0x0a00u16), Just(0x0600), Just(0)],
+            low in 0u16..32,
+            bytes in proptest::collection::vec(any::<u8>(), 0..200),
+            cuts in proptest::collection::vec((0usize..400, any::<u8>()), 0..6),
+        ) {
+            let mut writer = Writer::new();
+            let message = writer.begin_nf(kind | low, 0, 1, FAMILY, 0);
+            writer.put_text(1, NFT_TABLE);
+            let list = writer.open(3);
+            write_key(&mut writer, Home::Net4.shape(), 5, Some(7), false);
+            writer.put(1, &bytes);
+            writer.close(list);
+            writer.put(8, &bytes);
+            writer.end(message);
+            let mut bytes = writer.bytes().to_vec();
+            for (at, byte) in cuts {
+                if let Some(place) = bytes.get_mut(at) {
+                    *place = byte;
+                }
+            }
+            let mut around = Surroundings::default();
+            for message in Messages::of(&bytes) {
+                let _ = (super::super::codec::answer(&message), watch::loss(&message));
+                let _ = (listed(&message), ipset::state(&message), sockets::open(&message));
+                around.take(&message);
+                let _ = ipset::items(&message).count();
+                for home in Home::ALL {
+                    for item in spans(miles(&message).collect(), home.shape()) {
+                        prop_assert!(item.span.first <= item.span.last);
+                        prop_assert!(item.span.prefixes(home.v6()).len() <= 256);
+                    }
+                }
+            }
+        }
+    }
 }

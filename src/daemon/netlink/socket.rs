@@ -22,9 +22,9 @@ use super::{
     fault::{Fault, Part},
 };
 
-/// How much one message to the kernel may hold where the kernel lets us say so: a hundred thousand
-/// elements of IPv6 in one transaction need 4 MB.
-const SEND_MAX: usize = 8 << 20;
+/// How much one message to the kernel may hold where the kernel lets us say so: a million elements
+/// of IPv6 in one transaction need 40 MB.
+const SEND_MAX: usize = 32 << 20;
 
 /// Room for what the kernel announces while we are busy.
 const RECEIVE_MAX: usize = 2 << 20;
@@ -181,11 +181,25 @@ impl Socket {
         write: impl Fn(&mut codec::Writer, u32),
         mut each: impl FnMut(Option<Message<'_>>),
     ) -> Result<(), Fault> {
+        self.dump_while(what, write, |message| {
+            each(message);
+            true
+        })
+    }
+
+    /// The same as long as `each` wants more; when it does not, nothing more can be asked of this
+    /// socket, as the kernel still has the rest for it.
+    pub(super) fn dump_while(
+        &mut self,
+        what: &str,
+        write: impl Fn(&mut codec::Writer, u32),
+        mut each: impl FnMut(Option<Message<'_>>) -> bool,
+    ) -> Result<(), Fault> {
         for _ in 0..DUMPS_MAX {
             let seq = self.next_seq();
             let mut writer = codec::Writer::new();
             write(&mut writer, seq);
-            each(None);
+            let _ = each(None);
             if self.dump_once(what, writer.bytes(), seq, &mut each)? {
                 return Ok(());
             }
@@ -198,7 +212,7 @@ impl Socket {
         what: &str,
         request: &[u8],
         seq: u32,
-        each: &mut impl FnMut(Option<Message<'_>>),
+        each: &mut impl FnMut(Option<Message<'_>>) -> bool,
     ) -> Result<bool, Fault> {
         self.send(request)?;
         let mut whole = true;
@@ -225,7 +239,9 @@ impl Socket {
                     }
                     return Ok(whole);
                 }
-                each(Some(message));
+                if !each(Some(message)) {
+                    return Ok(true);
+                }
             }
         }
     }

@@ -7,18 +7,25 @@ use super::{
     codec::{self, Answer, Writer},
     cover::{Cover, Edit, Piece, Span, Until, number},
     diff::{self, Diff},
-    fault::Fault,
+    fault::{Fault, Part},
+    millis,
     nft::{self, About, Home, Item, Listed, Mile, Shape, Transaction, kind},
     rules,
+    socket::Socket,
 };
 use crate::{
     action::sets::{Change, NFT_TABLE, NftGuard, SetVerb, Verdict},
     net::Cidr,
+    time::Stopwatch,
 };
 
 /// So many elements of one transaction may be refused, each costing another try, before the rest
 /// is given up.
 const TRIES_MAX: usize = 64;
+
+/// So many elements of a hash are compared with what is wanted. The kernel walks from the start for
+/// each datagram of a dump: 100 000 take it half a second, a million nearly a minute.
+const LISTED_MAX: usize = 150_000;
 
 /// Room that a transaction has beside its elements.
 const HEADROOM: usize = 2048;
@@ -65,15 +72,15 @@ impl Unit {
     }
 
     fn write(&self, number: usize, transaction: &mut Transaction) {
-        let (set, shape, items) = (&self.set, self.home.shape(), &self.items);
+        let (set, shape, items) = (&self.set, self.home.shape(), || self.items.iter().copied());
         // To add what is to be deleted makes it be there: a deletion of nothing undoes the lot.
-        transaction.add(number, set, shape, items, self.mode == Mode::Fresh);
+        transaction.add(number, set, shape, items(), self.mode == Mode::Fresh);
         if matches!(self.mode, Mode::Refresh | Mode::Remove) {
-            transaction.delete(number, set, shape, items);
+            transaction.delete(number, set, shape, items());
         }
         // And to add what is there does not set its time anew in every kernel.
         if self.mode == Mode::Refresh {
-            transaction.add(number, set, shape, items, false);
+            transaction.add(number, set, shape, items(), false);
         }
     }
 }
@@ -183,7 +190,8 @@ impl Netlink {
                 Change::Delete { .. } => None,
             });
             units.push(unit(Mode::Remove, gone.collect()));
-            units.push(unit(Mode::Fresh, come.collect()));
+            // Not `Fresh`: to undo a transaction takes the kernel a thousand times as long.
+            units.push(unit(Mode::Refresh, come.collect()));
         }
         let done = self.run(units, failed);
         if done.is_err() || !failed.is_empty() {
@@ -334,12 +342,11 @@ impl Netlink {
                 units.extend(edit_units(guard, home, &edit, self.now_ms()));
                 continue;
             }
-            let mut diff = Diff::of(own, TOLERANCE_MS, None);
-            self.nft_dump(&set, |mile| match mile {
-                None => diff.restart(),
-                Some(mile) => diff.found(home.net(mile.key), mile.left_ms),
-            })?;
-            let result = diff.end();
+            let Some(result) = self.nft_diff(home, &set, own)? else {
+                done.refreshed += own.len();
+                self.nft_replace(home, &set, own, &mut failed)?;
+                continue;
+            };
             let unit = |mode, items| Unit { home, set: set.clone(), mode, items };
             let items = |at: &[usize]| -> Vec<Item> {
                 let elements = at.iter().filter_map(|at| own.get(*at));
@@ -359,6 +366,75 @@ impl Netlink {
         }
         done.failed = failed;
         run.map(|()| done)
+    }
+
+    /// Holds a hash against what is wanted; none if there is too much to compare.
+    fn nft_diff(
+        &mut self,
+        home: Home,
+        set: &str,
+        own: &[Element],
+    ) -> Result<Option<diff::Found>, Fault> {
+        if own.len() > LISTED_MAX {
+            return Ok(None);
+        }
+        let mut diff = Diff::of(own, TOLERANCE_MS, None);
+        let since = Stopwatch::start();
+        let mut seen = 0;
+        // The socket may have to be left with half of an answer in it.
+        let mut socket = Socket::open(Part::Nft, 0, &self.own)?;
+        let write = |writer: &mut Writer, seq| nft::list_set(writer, seq, set);
+        let asked = socket.dump_while(&format!("list set {set}"), write, |message| {
+            match message {
+                None => {
+                    seen = 0;
+                    diff.restart();
+                }
+                Some(message) => nft::miles(&message).for_each(|mile| {
+                    seen += 1;
+                    diff.found(home.net(mile.key), mile.left_ms, millis(since));
+                }),
+            }
+            seen <= 2 * LISTED_MAX
+        });
+        match asked {
+            Err(fault) if fault.errno() == Some(libc::ENOENT) => {
+                return Err(Fault::Missing(format!("set {set}")));
+            }
+            other => other?,
+        }
+        Ok((seen <= 2 * LISTED_MAX).then(|| diff.end()))
+    }
+
+    /// Makes a hash hold these and nothing else without a look at it: in one transaction where it
+    /// fits; else they are refreshed, and what else is in stays.
+    fn nft_replace(
+        &mut self,
+        home: Home,
+        set: &str,
+        own: &[Element],
+        failed: &mut Vec<(Cidr, String)>,
+    ) -> Result<(), Fault> {
+        let shape = home.shape();
+        let items = || own.iter().map(|element| item(element.net, element.left_ms));
+        let needed = own.len() * (shape.element_len() + 1) + HEADROOM;
+        if needed <= self.socket.send_max() {
+            let mut transaction = Transaction::begin(self.socket.next_seq(), None);
+            transaction.flush_set(set);
+            transaction.add(0, set, shape, items(), false);
+            let refusals = self.send(&mut transaction)?;
+            let Some(first) = refusals.into_iter().next() else { return Ok(()) };
+            // One element that is refused: below they are tried with care.
+            if first.offset.is_none() {
+                return Err(refused(&transaction, first, &[]));
+            }
+        }
+        for chunk in own.chunks(LISTED_MAX) {
+            let items = chunk.iter().map(|element| item(element.net, element.left_ms)).collect();
+            let unit = Unit { home, set: set.to_owned(), mode: Mode::Refresh, items };
+            self.run(vec![unit], failed)?;
+        }
+        Ok(())
     }
 
     fn nft_reconcile_intervals(
@@ -712,7 +788,7 @@ fn write_start(
     }
     if has_ports {
         transaction.flush_set(&ports);
-        transaction.add(usize::MAX, &ports, Shape::PORTS, &rules::ports(guard), false);
+        transaction.add(usize::MAX, &ports, Shape::PORTS, rules::ports(guard).into_iter(), false);
     }
     rules::write(transaction, guard, protocols, verdict);
     notes
@@ -764,7 +840,7 @@ fn refused(transaction: &Transaction, answer: codec::Answer, units: &[Unit]) -> 
                     many => format!("{verb} {} elements (set {})", many.len(), unit.set),
                 }
             }
-            None => "set the ports".to_owned(),
+            None => "fill a set".to_owned(),
         },
         None => "change the firewall".to_owned(),
     };
