@@ -10,6 +10,10 @@ needs='
 /usr/bin/fail2ban-regex               fail2ban
 /usr/bin/python3                      python3
 /usr/bin/mandoc                       mandoc
+/usr/sbin/nft                         nftables
+/usr/sbin/ipset                       ipset
+/usr/sbin/iptables                    iptables
+/sbin/ip                              iproute2
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 
