@@ -18,6 +18,7 @@ needs='
 /usr/sbin/ipset                       ipset
 /usr/sbin/iptables                    iptables
 /usr/sbin/nft                         nftables
+/sbin/ip                              iproute2
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 

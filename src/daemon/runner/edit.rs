@@ -1,6 +1,7 @@
 //! Changes our section of a file of lines, as `/etc/hosts.deny`: written beside it, synced, renamed.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io::{ErrorKind, Write},
     os::unix::fs::{MetadataExt, PermissionsExt},
@@ -45,14 +46,11 @@ pub fn apply(edit: &EditFile) -> Result<(Done, Vec<String>), Failed> {
             };
         }
         LineChange::Add(new) => {
-            let known: std::collections::HashSet<&str> = lines.iter().copied().collect();
-            let mut fresh: Vec<&str> = new.iter().map(String::as_str).collect();
-            fresh.retain(|line| !known.contains(line));
-            fresh.dedup();
-            lines.extend(fresh);
+            let mut known: HashSet<&str> = lines.iter().copied().collect();
+            lines.extend(new.iter().map(String::as_str).filter(|line| known.insert(*line)));
         }
         LineChange::Remove(old) => {
-            let old: std::collections::HashSet<&str> = old.iter().map(String::as_str).collect();
+            let old: HashSet<&str> = old.iter().map(String::as_str).collect();
             lines.retain(|line| !old.contains(line));
         }
         LineChange::Clear => lines.clear(),

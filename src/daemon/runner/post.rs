@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     action::{Banaction, Call, Plan, Scope, Traits},
-    ticket::{Ban, BanTime, Evidence, Id},
+    ticket::{Ban, BanTime, Evidence, Family, Id},
     time::{self, Stopwatch, Timestamp},
 };
 
@@ -51,8 +51,8 @@ pub(super) struct Post {
 impl Post {
     pub fn new(action: Box<dyn Banaction>) -> Post {
         let traits = action.traits();
-        let flushes = action.flush(None, &[]).is_some()
-            || action.flush(Some(crate::ticket::Family::Inet4), &[]).is_some();
+        let flushes =
+            action.flush(None, &[]).is_some() || action.flush(Some(Family::Inet4), &[]).is_some();
         Post {
             name: action.name().into(),
             held: (traits.guards && !flushes).then(IndexMap::new),
@@ -428,6 +428,12 @@ impl Post {
                     result.error.get_or_insert(failed.text);
                 }
             }
+        }
+        // A family that nobody needed this time may be left over from an earlier run. Where its
+        // tool is missing there is nothing left over.
+        let other = Some(Family::Inet6);
+        if self.action.at_start() == [Some(Family::Inet4)] && !done.contains(&other) {
+            let _ = whole(&self.action.stop(other, &done), exec);
         }
         self.forget();
         result
