@@ -221,6 +221,26 @@ fn elements_come_go_and_get_new_times() {
 }
 
 #[test]
+fn who_is_refused_is_named_and_keeps_nobody_else_out() {
+    in_namespace(&["nft"], || {
+        let small = "add table inet sentryban\nadd set inet sentryban sshd-addr4 \
+                     { type ipv4_addr; size 5; flags timeout; }\n";
+        feed("nft -f -", small);
+        let mut nft = Nft::started(guard("sshd"));
+        let changes: Vec<Change> = (1..=9).map(|i| add(&format!("192.0.2.{i}"), None)).collect();
+        let applied = nft.apply(SetVerb::Change([&changes[..], &[add("::9", None)]].concat()));
+        let held = nft.held();
+        assert!(held.contains(&"::9".to_owned()) && held.len() > 1, "{held:?}");
+        assert!(!applied.failed.is_empty());
+        for (net, why) in &applied.failed {
+            assert!(why == "the set is full", "{why}");
+            assert!(!held.contains(&net.to_string()), "{net} is named, and in {held:?}");
+        }
+        assert_eq!(held.len() + applied.failed.len(), 10, "{applied:?} {held:?}");
+    });
+}
+
+#[test]
 fn prefixes_may_overlap_and_touch_the_ends() {
     in_namespace(&["nft"], || {
         let mut nft = Nft::started(guard("sshd"));

@@ -86,7 +86,7 @@ pub(super) fn words(errno: i32) -> String {
         4107 => "the set takes no timeouts",
         4108 => "the set is in use by a rule",
         4109 | 4110 => "the address is of the wrong family",
-        4352 => "the set is full",
+        4352 | libc::ENFILE => "the set is full",
         4353 => "the element is not in the set",
         _ => return io::Error::from_raw_os_error(errno).to_string(),
     };

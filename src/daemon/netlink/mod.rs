@@ -20,13 +20,16 @@
 //!   an interval set takes longer for one more the more it holds.
 
 pub mod codec;
+mod commit;
 pub mod cover;
 pub mod diff;
 pub mod fault;
 pub mod ipset;
 mod ipsets;
+mod listing;
 pub mod nft;
 mod option;
+mod resync;
 pub mod route;
 pub mod rules;
 mod socket;
