@@ -25,7 +25,6 @@ pub mod surroundings;
 
 use std::{
     io::IsTerminal,
-    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -59,11 +58,11 @@ pub fn serve(mut options: Options) -> Result<(), Refusal> {
     }
     let tree = Tree::new(options.dir.clone());
     let (main, findings) = start::settings(&tree, &options);
-    let socket = PathBuf::from(&main.socket.value);
-    if UnixStream::connect(&socket).is_ok() {
+    let path = PathBuf::from(&main.socket.value);
+    if socket::answers(&path) {
         let text = format!(
             "a server answers on {} already; `sentryban-client -s {0} status` shows it",
-            socket.display()
+            path.display()
         );
         return Err(Refusal::new(RefusalKind::Unavailable, text));
     }
@@ -313,12 +312,12 @@ fn tell_service_manager(_: &[&str]) {}
 pub fn lift(options: &Options) -> Result<Vec<String>, Refusal> {
     let tree = Tree::new(options.dir.clone());
     let (main, _) = start::settings(&tree, options);
-    let socket = Path::new(&main.socket.value);
-    if UnixStream::connect(socket).is_ok() {
+    let path = Path::new(&main.socket.value);
+    if socket::answers(path) {
         let text = format!(
             "a server answers on {}, and would ban again; `sentryban-client -s {0} stop` lifts its \
              bans and ends it",
-            socket.display()
+            path.display()
         );
         return Err(Refusal::new(RefusalKind::Unavailable, text));
     }

@@ -136,7 +136,7 @@ pub fn batch(seed: u64, number: u64) -> Vec<Entry> {
             10..14 => ban(jail, &id, now, 600, 1 + random.below(5) as u32),
             14 => {
                 let ban = ban_of(&id, now, 3600, 9);
-                Entry::Prolong { jail: jail.into(), ban }
+                Entry::Prolong { jail: jail.into(), ban, ordered: false }
             }
             15 => unban(jail, &id, UnbanWhy::Lapsed),
             16 => unban(jail, &id, UnbanWhy::Ordered),

@@ -7,13 +7,17 @@ use std::{
     io::{self, ErrorKind},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
-        net::{UnixListener, UnixStream},
+        net::UnixListener,
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
 use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::client::{AskError, Connection};
+use crate::control::Request;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -55,6 +59,12 @@ impl fmt::Display for ListenError {
 }
 
 impl std::error::Error for ListenError {}
+
+/// So often is the lock tried, with a pause between, before it is somebody's.
+const LOCK_TRIES: u32 = 60;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+/// A server has so long to answer that it is there.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// An open socket, and the lock that says whose it is.
 #[derive(Debug)]
@@ -155,10 +165,26 @@ fn lock(path: &Path) -> Result<File, ListenError> {
         let why = format!("{} belongs to somebody else: remove it", name.display());
         return Err(ListenError::Unsafe(path.to_owned(), why));
     }
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(ListenError::InUse(path.to_owned())),
-        Err(error) => Err(io(error.into())),
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) if answers(path) => break,
+            // What a server that was killed had begun to start holds its files for a moment.
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_PAUSE),
+            Err(error) => return Err(io(error.into())),
+        }
+    }
+    Err(ListenError::InUse(path.to_owned()))
+}
+
+/// True if a server answers there. One that only accepts is none: the socket of a server that was
+/// killed lives on for a moment in a process that it was about to start.
+pub fn answers(path: &Path) -> bool {
+    let Ok(mut connection) = Connection::open(path, ANSWER) else { return false };
+    match connection.ask(&Request::Ping, ANSWER) {
+        // Busy, hung, or another program: somebody is there.
+        Ok(_) | Err(AskError::TooSlow | AskError::NoReply(_)) => true,
+        Err(AskError::Closed | AskError::Io(_)) => false,
     }
 }
 
@@ -174,7 +200,7 @@ fn clear(path: &Path) -> Result<(), ListenError> {
     if !data.file_type().is_socket() {
         return wrong("something else is there; remove it, or choose another path with -s");
     }
-    if UnixStream::connect(path).is_ok() {
+    if answers(path) {
         return Err(ListenError::InUse(path.to_owned()));
     }
     if !is_ours(&data) {

@@ -14,7 +14,7 @@ mod server;
 use std::time::Duration;
 
 pub use client::{AskError, Connection, OpenError};
-pub use door::{Door, ListenError};
+pub use door::{Door, ListenError, answers};
 pub use peer::Peer;
 pub use server::{Asked, Listener, ReplyTo, listen, reply_to};
 
