@@ -10,11 +10,11 @@ needs='
 /usr/bin/fail2ban-regex               fail2ban
 /usr/bin/python3                      python3
 /usr/bin/mandoc                       mandoc
-/usr/bin/unshare                      util-linux
-/usr/sbin/ip                          iproute2
+/usr/sbin/nft                         nftables
 /usr/sbin/ipset                       ipset
 /usr/sbin/iptables                    iptables
-/usr/sbin/nft                         nftables
+/sbin/ip                              iproute2
+/usr/bin/unshare                      util-linux
 /usr/share/zoneinfo/Europe/Berlin     tzdata
 '
 

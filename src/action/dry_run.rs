@@ -45,8 +45,8 @@ impl Banaction for DryRun {
         self.inner.scope_of(ban)
     }
 
-    fn start(&self, scope: Scope, started: &[Scope]) -> Plan {
-        said(self.inner.start(scope, started))
+    fn start(&self, scope: Scope, done: &[Scope]) -> Plan {
+        said(self.inner.start(scope, done))
     }
 
     fn ban(&self, bans: &[Ban], call: &Call) -> Plan {
@@ -65,12 +65,12 @@ impl Banaction for DryRun {
         said(self.inner.unban(bans, call))
     }
 
-    fn flush(&self, scope: Scope, started: &[Scope]) -> Option<Plan> {
-        self.inner.flush(scope, started).map(said)
+    fn flush(&self, scope: Scope, done: &[Scope]) -> Option<Plan> {
+        self.inner.flush(scope, done).map(said)
     }
 
-    fn stop(&self, scope: Scope, started: &[Scope]) -> Plan {
-        said(self.inner.stop(scope, started))
+    fn stop(&self, scope: Scope, done: &[Scope]) -> Plan {
+        said(self.inner.stop(scope, done))
     }
 
     fn check(&self, _scope: Scope, _sample: &[Ban]) -> Option<Plan> {

@@ -88,7 +88,7 @@ impl Banaction for Firewallcmd {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::one(Work::Command(Command::words("firewall-cmd --state")))
     }
 
@@ -131,11 +131,11 @@ impl Banaction for Firewallcmd {
         plan
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 

@@ -87,7 +87,7 @@ impl Banaction for HostsDeny {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         self.edit(LineChange::Inspect)
     }
 
@@ -103,11 +103,11 @@ impl Banaction for HostsDeny {
         self.edit(LineChange::Remove(self.lines(bans)))
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(self.edit(LineChange::Clear))
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         self.edit(LineChange::Clear)
     }
 

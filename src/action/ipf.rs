@@ -30,7 +30,8 @@ impl Ipf {
         }
     }
 
-    fn rules(&self, bans: &[Ban]) -> String {
+    /// Each rule behind `place`: `@0` puts it before all others, so that `quick` counts.
+    fn rules(&self, bans: &[Ban], place: &str) -> String {
         let block = match self.verdict {
             Verdict::Drop => "block",
             Verdict::Reject => "block return-icmp(port-unr)",
@@ -38,17 +39,16 @@ impl Ipf {
         let mut text = String::new();
         for (_, net) in native::nets(bans) {
             let net = native::with_bits(net);
-            // A rule takes one range; `@0` puts it before all others, so that `quick` counts.
+            // A rule takes one range.
             let mut matches = Vec::new();
             for protocol in &self.protocols {
                 for (from, to) in &self.ranges {
-                    let port = match from == to {
-                        true => format!("port = {from}"),
+                    let port = match (*from, *to) {
+                        (from, to) if from == to => format!("port = {from}"),
+                        (0, to) => format!("port <= {to}"),
+                        (from, u16::MAX) => format!("port >= {from}"),
                         // ipf's `><` leaves both ends out.
-                        false => {
-                            let (below, above) = (i32::from(*from) - 1, i32::from(*to) + 1);
-                            format!("port {below} >< {above}")
-                        }
+                        (from, to) => format!("port {} >< {}", from - 1, to + 1),
                     };
                     matches.push(format!("proto {protocol} from {net} to any {port}"));
                 }
@@ -56,14 +56,13 @@ impl Ipf {
             if matches.is_empty() {
                 matches.push(format!("from {net} to any"));
             }
-            let rule = |what: &String| format!("@0 {block} in quick {what}\n");
+            let rule = |what: &String| format!("{place}{block} in quick {what}\n");
             text.extend(matches.iter().map(rule));
         }
         text
     }
 
-    fn plan(&self, command: &str, bans: &[Ban], forgive: &[&str]) -> Plan {
-        let rules = self.rules(bans);
+    fn plan(command: &str, rules: String, forgive: &[&str]) -> Plan {
         native::unless_empty(rules.is_empty(), || {
             let command = Command::words(command).stdin(rules).forgive(forgive);
             Plan::one(Work::Command(command))
@@ -94,13 +93,13 @@ impl Banaction for Ipf {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         // Nothing to make; that the tool answers at all is worth knowing before the first ban.
         Plan::one(Work::Command(Command::words("ipf -V")))
     }
 
     fn ban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.plan("ipf -f -", bans, &["File exists"])
+        Ipf::plan("ipf -f -", self.rules(bans, "@0 "), &["File exists"])
     }
 
     fn prolong(&self, _bans: &[Ban], _call: &Call) -> Plan {
@@ -108,14 +107,14 @@ impl Banaction for Ipf {
     }
 
     fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.plan("ipf -r -f -", bans, &["No such process", "rule not found"])
+        Ipf::plan("ipf -r -f -", self.rules(bans, ""), &["No such process", "rule not found"])
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 

@@ -124,7 +124,7 @@ impl Banaction for Ipfw {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         let mut plan = Plan::one(Work::Unless {
             probe: self.about_table("info"),
             run: self.about_table("create type addr"),
@@ -155,11 +155,11 @@ impl Banaction for Ipfw {
         self.change("delete", bans)
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(Plan::one(Work::Command(self.about_table("flush"))))
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         let rule = Command::words("ipfw -q delete").args([&self.number]).forgive(&["not found"]);
         let table = self.about_table("destroy").forgive(&["not found"]);
         Plan::one(Work::Command(rule)).then(Work::Command(table))

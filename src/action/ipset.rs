@@ -116,7 +116,7 @@ impl Banaction for Ipset {
         Some(ban.id.family())
     }
 
-    fn start(&self, scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, scope: Scope, _done: &[Scope]) -> Plan {
         let family = scope.unwrap_or(Family::Inet4);
         Plan::one(self.sets(family, SetVerb::Start)).then(self.chain(family, SetVerb::Start))
     }
@@ -129,11 +129,11 @@ impl Banaction for Ipset {
         self.change(&native::deletions(bans))
     }
 
-    fn flush(&self, scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(Plan::one(self.sets(scope?, SetVerb::Flush)))
     }
 
-    fn stop(&self, scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, scope: Scope, _done: &[Scope]) -> Plan {
         // The chain first: a set that a rule asks cannot be destroyed.
         let family = scope.unwrap_or(Family::Inet4);
         Plan::one(self.chain(family, SetVerb::Stop)).then(self.sets(family, SetVerb::Stop))

@@ -92,7 +92,7 @@ impl Banaction for Iptables {
         Some(ban.id.family())
     }
 
-    fn start(&self, scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, scope: Scope, _done: &[Scope]) -> Plan {
         Plan::one(self.chain(scope.unwrap_or(Family::Inet4), SetVerb::Start))
     }
 
@@ -108,11 +108,11 @@ impl Banaction for Iptables {
         self.change(&native::deletions(bans))
     }
 
-    fn flush(&self, scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(Plan::one(self.chain(scope?, SetVerb::Flush)))
     }
 
-    fn stop(&self, scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, scope: Scope, _done: &[Scope]) -> Plan {
         Plan::one(self.chain(scope.unwrap_or(Family::Inet4), SetVerb::Stop))
     }
 

@@ -22,6 +22,8 @@ pub mod plan;
 pub mod route;
 pub mod sets;
 pub mod settings;
+pub mod tags;
+pub mod template;
 pub mod ufw;
 
 use std::{collections::HashMap, fmt, sync::Arc};
@@ -30,6 +32,7 @@ pub use native::{candidates, native};
 pub use plan::{Plan, Step};
 pub use sets::{Change, SetBatch};
 pub use settings::{Platform, Settings};
+pub use template::{Template, TemplateSpec};
 
 use crate::{
     ticket::{Ban, Family, Id},
@@ -54,8 +57,8 @@ pub trait Banaction: Send + fmt::Debug {
     fn scope_of(&self, ban: &Ban) -> Scope;
 
     /// Makes tables, sets, chains and rules for `scope`; those that stand already, with all they
-    /// hold, are left alone. `started` names the scopes that run already.
-    fn start(&self, scope: Scope, started: &[Scope]) -> Plan;
+    /// hold, are left alone. `done` names the scopes that run already.
+    fn start(&self, scope: Scope, done: &[Scope]) -> Plan;
 
     /// Shuts out. Whoever is out already gets the new time.
     fn ban(&self, bans: &[Ban], call: &Call) -> Plan;
@@ -73,12 +76,13 @@ pub trait Banaction: Send + fmt::Debug {
     /// Lets in again. Whoever is not out is no fault.
     fn unban(&self, bans: &[Ban], call: &Call) -> Plan;
 
-    /// Lets everybody in at once; none if this can only be done one by one.
-    fn flush(&self, scope: Scope, started: &[Scope]) -> Option<Plan>;
+    /// Lets everybody in at once; none if this can only be done one by one. `done` names the scopes
+    /// that were flushed just before.
+    fn flush(&self, scope: Scope, done: &[Scope]) -> Option<Plan>;
 
-    /// Removes all that [`start`](Banaction::start) made. `started` names the scopes that run,
-    /// this one among them.
-    fn stop(&self, scope: Scope, started: &[Scope]) -> Plan;
+    /// Removes all that [`start`](Banaction::start) made. `done` names the scopes that were stopped
+    /// just before.
+    fn stop(&self, scope: Scope, done: &[Scope]) -> Plan;
 
     /// Succeeds while the firewall still has what start made and, as far as that can be asked
     /// cheaply, the bans of `sample`. None if there is nothing to ask.

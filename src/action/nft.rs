@@ -94,7 +94,7 @@ impl Banaction for Nft {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         self.plan(SetVerb::Start)
     }
 
@@ -106,11 +106,11 @@ impl Banaction for Nft {
         self.plan(SetVerb::Change(native::deletions(bans)))
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(self.plan(SetVerb::Flush))
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         self.plan(SetVerb::Stop)
     }
 

@@ -61,7 +61,7 @@ impl Banaction for Npf {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::one(Work::Command(self.npfctl("list")))
     }
 
@@ -77,12 +77,12 @@ impl Banaction for Npf {
         self.change("rem", bans, &["No such", "not found"])
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         // The table may serve several jails.
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 

@@ -99,7 +99,7 @@ impl Banaction for Pf {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         // A table that is there keeps its addresses.
         Plan::one(Work::Command(self.pfctl("-f -").stdin(self.rules.clone())))
     }
@@ -126,11 +126,11 @@ impl Banaction for Pf {
         self.change("delete", bans)
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         Some(Plan::one(Work::Command(self.pfctl(&format!("-t {TABLE} -T flush")))))
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         let table = self.pfctl(&format!("-t {TABLE} -T kill")).forgive(&["does not exist"]);
         Plan::one(Work::Command(self.pfctl("-F rules"))).then(Work::Command(table))
     }

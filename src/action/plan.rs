@@ -226,6 +226,9 @@ impl fmt::Display for Command {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words: Vec<String> = self.argv.iter().map(|word| quoted(&shown(word))).collect();
         f.write_str(&words.join(" "))?;
+        for text in &self.expect {
+            write!(f, " | grep -F {}", quoted(&shown(text)))?;
+        }
         here_document(f, &self.stdin)
     }
 }

@@ -88,7 +88,7 @@ impl Banaction for Route {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 
@@ -104,12 +104,12 @@ impl Banaction for Route {
         self.change("del", bans, &["No such process", "Command failed -:"])
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         // Other routes of that kind may be the administrator's own.
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 

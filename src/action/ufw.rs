@@ -89,7 +89,7 @@ impl Banaction for Ufw {
         None
     }
 
-    fn start(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn start(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         // Rules of an inactive ufw keep nobody out.
         Plan::one(Work::Command(Command::words("ufw status").expect("Status: active")))
     }
@@ -106,11 +106,11 @@ impl Banaction for Ufw {
         self.change("delete", bans, &["non-existent rule"])
     }
 
-    fn flush(&self, _scope: Scope, _started: &[Scope]) -> Option<Plan> {
+    fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {
         None
     }
 
-    fn stop(&self, _scope: Scope, _started: &[Scope]) -> Plan {
+    fn stop(&self, _scope: Scope, _done: &[Scope]) -> Plan {
         Plan::default()
     }
 

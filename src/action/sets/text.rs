@@ -236,14 +236,16 @@ impl IptablesGuard {
             SetVerb::Change(changes) => {
                 let found = self.elements(found);
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
-                    let here = found.iter().filter(|(net, _)| *net == change.net());
-                    let (here, rule) = (here.count(), self.rule(change.net()));
+                    let mut here = found.iter().filter(|(net, _)| *net == change.net()).peekable();
                     match change {
-                        Change::Add { .. } if here == 0 => line!(text, "-A {chain} {rule}"),
-                        Change::Add { .. } => (),
-                        Change::Delete { .. } => {
-                            (0..here).for_each(|_| line!(text, "-D {chain} {rule}"));
+                        Change::Add { net, .. } if here.peek().is_none() => {
+                            line!(text, "-A {chain} {}", self.rule(*net));
                         }
+                        Change::Add { .. } => (),
+                        // As it stands there: the verdict may have been another one then.
+                        Change::Delete { .. } => here.for_each(|(_, rule)| {
+                            line!(text, "-D {}", rule.trim_start_matches("-A "));
+                        }),
                     }
                 }
             }

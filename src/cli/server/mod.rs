@@ -21,11 +21,19 @@ use super::{
 };
 use crate::{
     config::{self, Finding, Tree, words},
+    daemon::helper,
     time,
 };
 
 /// Runs the program with its arguments, the name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments.get(1).is_some_and(|argument| argument == helper::ARGUMENT) {
+        return match helper::serve() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     let mut out = io::stdout().lock();
     match run(arguments, &mut out).and_then(|code| out.flush().map(|()| code).map_err(Stop::from)) {
         Ok(code) => ExitCode::from(code),

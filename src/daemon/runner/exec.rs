@@ -1,5 +1,7 @@
 //! Executor: who does a step of a plan.
 
+use serde::{Deserialize, Serialize};
+
 use crate::action::plan::Step;
 
 /// Does the steps of plans. The first one in the house to know how is asked: netlink for sets, then
@@ -26,14 +28,14 @@ pub trait Executor: Send {
 }
 
 /// A step that was done.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Done {
     /// What it printed, bounded.
     pub stdout: String,
 }
 
 /// A step that was not.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Failed {
     /// What happened and what helps, in one line.
     pub text: String,
@@ -42,7 +44,7 @@ pub struct Failed {
 }
 
 /// Kinds of failures.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Why {
     /// The program is not installed.
     Missing,

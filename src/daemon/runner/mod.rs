@@ -3,17 +3,37 @@
 //! ```text
 //! loop ── Job ──► queue ──► batch ──► Banaction ──► Plan ──► Executor ──► Outcome ── callback ──► loop
 //! ```
+//!
+//! What the kernel (or command) did not take comes back as failed; trying again later is the
+//! loop's. Where a batch fails, its halves are tried, so that one bad element does not lose the
+//! rest. While bans are held the firewall is looked at twice a second (or when the executor hears
+//! of a change): what somebody flushed is made anew at once, and the loop is asked for all bans.
 
+pub mod build;
+pub mod edit;
 pub mod exec;
+pub mod lift;
+mod post;
+pub mod process;
+mod queue;
+pub mod tools;
 
 use std::sync::Arc;
 
 use crate::{
-    action::Banaction,
+    action::{Banaction, Call},
     ticket::{Ban, Id, JailName},
-    time::Timestamp,
+    time::{self, Timestamp},
 };
 use exec::Executor;
+use post::Post;
+use queue::{Order, Queue};
+
+/// How often the firewall is looked at while bans are held, in seconds.
+const WATCH_S: f64 = 0.5;
+
+/// How often even where an executor hears of changes by itself, in seconds.
+const WATCH_SLOW_S: f64 = 60.0;
 
 /// What an action is to do.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -22,12 +42,15 @@ pub enum Verb {
     Start,
     /// Shut out.
     Ban,
-    /// Shut out again after the firewall lost it: never a reason for a mail.
+    /// Shut out again after the firewall lost it, or because its time there runs out.
     Reban,
     /// Set a new time.
     Prolong,
     /// Let in.
     Unban,
+    /// Exactly these are to be out: others that the firewall holds for this jail are let in. For a
+    /// start after a crash.
+    Sync,
     /// Let all in.
     Flush,
     /// Let all in and remove what is ours.
@@ -45,41 +68,53 @@ pub struct Job {
     pub verb: Verb,
     /// Whose; empty for the verbs about all.
     pub bans: Vec<Ban>,
-    /// Answers to what the actions want.
-    pub call: crate::action::Call,
+    /// The present, and answers to what the actions want.
+    pub call: Call,
     /// Only this action; none for all of the jail.
     pub action: Option<Arc<str>>,
 }
 
-/// What came of it: one for each action and batch.
+/// What came of it: one or more for each action.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// The jail.
     pub jail: JailName,
     /// The action's name within it.
     pub action: Arc<str>,
-    /// What was to be done.
-    pub verb: Verb,
+    /// What was to be done; none if nobody ordered anything (the watch found something).
+    pub verb: Option<Verb>,
     /// Whose order is carried out.
     pub done: Vec<Id>,
     /// Whose is not, and why.
     pub failed: Vec<(Id, String)>,
-    /// The firewall lost what it held (and stands again, if `error` is none): all bans are to be
-    /// ordered anew, as [`Verb::Reban`].
+    /// The firewall lost what it held (and stands again, if `error` is none): all bans of the jail
+    /// are to be ordered anew for this action, as [`Verb::Reban`].
     pub lost: bool,
-    /// What went wrong with a verb that is about all.
+    /// The kernel cannot hold bans for so long, and half of the time is over: all bans of the jail
+    /// are to be ordered anew for this action, as [`Verb::Reban`].
+    pub stale: bool,
+    /// The verb went through all that it is about; set on the last outcome of an order.
+    pub last: bool,
+    /// What went wrong with a verb that is about all, or with the start that a ban needs.
     pub error: Option<String>,
-    /// Something for the log.
+    /// Things for the log.
     pub notes: Vec<String>,
 }
 
 /// Where outcomes go: called on the runner's thread, must not wait long.
 pub type Outlet = Box<dyn Fn(Outcome) + Send>;
 
-/// The handle to a jail's runner thread; it ends when this is dropped and the queue is empty.
+/// The handle to a jail's runner thread; it ends when this is dropped and the queue is done.
 #[derive(Debug)]
 pub struct Runner {
-    jail: JailName,
+    queue: Arc<Queue>,
+}
+
+impl Job {
+    /// An order to all actions of a jail.
+    pub fn new(verb: Verb, bans: Vec<Ban>, call: Call) -> Job {
+        Job { verb, bans, call, action: None }
+    }
 }
 
 impl Runner {
@@ -90,19 +125,143 @@ impl Runner {
     /// When the system gives no thread.
     pub fn spawn(
         jail: JailName,
-        _actions: Vec<Box<dyn Banaction>>,
-        _executor: Box<dyn Executor>,
-        _outlet: Outlet,
+        actions: Vec<Box<dyn Banaction>>,
+        executor: Box<dyn Executor>,
+        outlet: Outlet,
     ) -> std::io::Result<Runner> {
-        Ok(Runner { jail })
+        let queue = Arc::new(Queue::default());
+        let posts = actions.into_iter().map(Post::new).collect();
+        let own = Arc::clone(&queue);
+        // The name of a thread is at most 15 bytes long.
+        let name: String = format!("run {jail}").chars().filter(char::is_ascii).take(15).collect();
+        std::thread::Builder::new().name(name).spawn(move || {
+            Worker { jail, posts, executor, outlet }.work(&own);
+            own.ended();
+        })?;
+        Ok(Runner { queue })
     }
 
-    /// Puts an order into the queue; false if it is full and the order was not taken: come again
-    /// with it when outcomes arrive.
-    pub fn order(&self, _job: Job) -> bool {
-        !self.jail.is_empty()
+    /// Puts an order into the queue. If it is full the order comes back: come again with it when
+    /// outcomes arrive.
+    ///
+    /// # Errors
+    ///
+    /// The order, when the queue is full.
+    pub fn order(&self, job: Job) -> Result<(), Box<Job>> {
+        self.queue.put(job)
     }
 
-    /// Asks for nothing more, waits until the queue is done or `deadline` is over.
-    pub fn finish(self, _deadline: Timestamp) {}
+    /// Takes no more orders, and waits until the queue is done or so many seconds are over. True
+    /// if it was done.
+    pub fn finish(self, wait_s: f64) -> bool {
+        self.queue.close();
+        self.queue.wait_for_end(wait_s)
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+/// What lives on the thread.
+struct Worker {
+    jail: JailName,
+    posts: Vec<Post>,
+    executor: Box<dyn Executor>,
+    outlet: Outlet,
+}
+
+impl Worker {
+    fn work(&mut self, queue: &Queue) {
+        let mut looked = time::Stopwatch::start();
+        loop {
+            let holds = self.posts.iter().any(Post::is_watched);
+            match queue.take(holds.then_some(WATCH_S)) {
+                Order::Closed => return,
+                Order::Job(job) => self.carry_out(*job),
+                Order::Nothing => (),
+            }
+            if self.posts.iter().any(Post::is_watched) {
+                let heard = self.executor.disturbed();
+                let due = match heard {
+                    Some(true) => true,
+                    Some(false) => looked.seconds() > WATCH_SLOW_S,
+                    None => looked.seconds() >= WATCH_S,
+                };
+                if due {
+                    self.look();
+                    looked = time::Stopwatch::start();
+                }
+            }
+            self.refresh(time::now());
+        }
+    }
+
+    fn carry_out(&mut self, job: Job) {
+        let Job { verb, bans, call, action } = job;
+        for index in 0..self.posts.len() {
+            let Some(post) = self.posts.get_mut(index) else { return };
+            if action.as_deref().is_some_and(|action| action != post.name()) {
+                continue;
+            }
+            let results = post.carry_out(verb, &bans, &call, self.executor.as_mut());
+            let count = results.len();
+            for (number, mut result) in results.into_iter().enumerate() {
+                result.last = number + 1 == count;
+                self.tell(index, Some(verb), result);
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        for index in 0..self.posts.len() {
+            let Some(post) = self.posts.get_mut(index) else { return };
+            if let Some(result) = post.look(self.executor.as_mut()) {
+                self.tell(index, None, result);
+            }
+        }
+    }
+
+    fn refresh(&mut self, now: Timestamp) {
+        for index in 0..self.posts.len() {
+            let Some(post) = self.posts.get_mut(index) else { return };
+            if post.is_stale(now) {
+                self.tell(index, None, Came { stale: true, ..Came::default() });
+            }
+        }
+    }
+
+    fn tell(&mut self, index: usize, verb: Option<Verb>, result: Came) {
+        let Some(post) = self.posts.get(index) else { return };
+        let mut notes = self.executor.notes();
+        notes.extend(result.notes);
+        let Came { done, failed, lost, stale, last, error, .. } = result;
+        let (jail, action) = (Arc::clone(&self.jail), Arc::clone(&post.name));
+        (self.outlet)(Outcome {
+            jail,
+            action,
+            verb,
+            done,
+            failed,
+            lost,
+            stale,
+            last,
+            error,
+            notes,
+        });
+    }
+}
+
+/// What came of a verb, before it bears the jail's and the action's name.
+#[derive(Debug, Default)]
+struct Came {
+    done: Vec<Id>,
+    failed: Vec<(Id, String)>,
+    lost: bool,
+    stale: bool,
+    last: bool,
+    error: Option<String>,
+    notes: Vec<String>,
 }

@@ -1,0 +1,192 @@
+//! The queue of a runner: bounded, and consecutive orders of one kind come out as one.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use super::{Job, Verb};
+use crate::time::Stopwatch;
+
+/// So many orders wait at most.
+const JOBS_MAX: usize = 16 * 1024;
+
+/// So many bans wait at most, unless a single order has more.
+const BANS_MAX: usize = 1 << 20;
+
+/// Orders are joined up to so many bans, so that the first one's outcome does not wait for long.
+const JOINED_MAX: usize = 2000;
+
+/// Orders on their way to a runner's thread.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    jobs: VecDeque<Box<Job>>,
+    bans: usize,
+    closed: bool,
+    ended: bool,
+}
+
+/// What a runner's thread gets.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Something to do.
+    Job(Box<Job>),
+    /// Nothing for now.
+    Nothing,
+    /// Nothing, and nothing will come.
+    Closed,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn put(&self, job: Job) -> Result<(), Box<Job>> {
+        let job = Box::new(job);
+        let mut state = self.state();
+        let full = state.bans > 0 && state.bans + job.bans.len() > BANS_MAX;
+        if state.closed || full || state.jobs.len() >= JOBS_MAX {
+            return Err(job);
+        }
+        state.bans += job.bans.len();
+        state.jobs.push_back(job);
+        drop(state);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// The next order, joined with those behind it that ask the same; waits for one, at most
+    /// `wait_s` seconds if that is given.
+    pub fn take(&self, wait_s: Option<f64>) -> Order {
+        let watch = Stopwatch::start();
+        let mut state = self.state();
+        while state.jobs.is_empty() {
+            if state.closed {
+                return Order::Closed;
+            }
+            // Without anything to watch there is still the clock to look at, now and then.
+            let left = wait_s.unwrap_or(60.0) - watch.seconds();
+            if left <= 0.0 {
+                return Order::Nothing;
+            }
+            let wait = Duration::from_secs_f64(left);
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let Some(mut first) = state.jobs.pop_front() else { return Order::Nothing };
+        let mut taken = first.bans.len();
+        while let Some(next) = state.jobs.front() {
+            if !may_join(&first, next) {
+                break;
+            }
+            let Some(next) = state.jobs.pop_front() else { break };
+            taken += next.bans.len();
+            first.bans.extend(next.bans);
+            first.call.of_id.extend(next.call.of_id);
+            first.call.of_jail = next.call.of_jail;
+            first.call.now = next.call.now;
+        }
+        state.bans = state.bans.saturating_sub(taken);
+        Order::Job(first)
+    }
+
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_all();
+    }
+
+    pub fn ended(&self) {
+        self.state().ended = true;
+        self.changed.notify_all();
+    }
+
+    pub fn wait_for_end(&self, wait_s: f64) -> bool {
+        let watch = Stopwatch::start();
+        let mut state = self.state();
+        while !state.ended {
+            let left = wait_s - watch.seconds();
+            if left <= 0.0 {
+                return false;
+            }
+            let wait = Duration::from_secs_f64(left);
+            let waited = self.changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
+
+fn may_join(first: &Job, next: &Job) -> bool {
+    let about_bans = matches!(first.verb, Verb::Ban | Verb::Reban | Verb::Prolong | Verb::Unban);
+    about_bans
+        && first.verb == next.verb
+        && first.action == next.action
+        && first.bans.len() + next.bans.len() <= JOINED_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{action::Call, ticket::*, time::Timestamp};
+
+    fn job(verb: Verb, count: usize) -> Job {
+        let ban = Ban {
+            id: Id::parse("192.0.2.1"),
+            from: Timestamp::default(),
+            time: BanTime::Permanent,
+            count: 1,
+            failures: 1,
+            restored: false,
+            evidence: Default::default(),
+        };
+        Job::new(verb, vec![ban; count], Call::default())
+    }
+
+    #[test]
+    fn what_asks_the_same_is_joined_in_order() {
+        let queue = Queue::default();
+        for (verb, count) in [
+            (Verb::Ban, 1),
+            (Verb::Ban, 1998),
+            (Verb::Ban, 2),
+            (Verb::Unban, 1),
+            (Verb::Ban, 1),
+            (Verb::Stop, 0),
+            (Verb::Stop, 0),
+        ] {
+            queue.put(job(verb, count)).unwrap();
+        }
+        queue.close();
+        assert!(queue.put(job(Verb::Ban, 1)).is_err());
+        let mut seen = Vec::new();
+        while let Order::Job(job) = queue.take(None) {
+            seen.push((job.verb, job.bans.len()));
+        }
+        let expected = [
+            (Verb::Ban, 1999),
+            (Verb::Ban, 2),
+            (Verb::Unban, 1),
+            (Verb::Ban, 1),
+            (Verb::Stop, 0),
+            (Verb::Stop, 0),
+        ];
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_order_back() {
+        let queue = Queue::default();
+        for _ in 0..JOBS_MAX {
+            queue.put(job(Verb::Stop, 0)).unwrap();
+        }
+        assert!(queue.put(job(Verb::Stop, 0)).is_err());
+    }
+}

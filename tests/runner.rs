@@ -1,0 +1,302 @@
+//! The runner with an executor that a test plays, and the helper with the true program.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod common;
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use common::Dir;
+use sentryban::{
+    action::{
+        Call, Change, Platform, SetBatch, Settings, native,
+        plan::{Command, EditFile, LineChange, Plan, Shell, Step, Work},
+        sets::SetVerb,
+    },
+    daemon::{
+        helper::Helper,
+        runner::{
+            Job, Outcome, Runner, Verb,
+            exec::{Done, Executor, Failed, Why},
+        },
+    },
+    ticket::{Ban, BanTime, Id},
+    time::Timestamp,
+};
+
+type Judge = Box<dyn FnMut(&Step) -> Result<Done, Failed> + Send>;
+
+struct Played {
+    judge: Judge,
+    seen: Arc<Mutex<Vec<Step>>>,
+    disturbed: Option<Arc<Mutex<bool>>>,
+}
+
+impl Executor for Played {
+    fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        self.seen.lock().unwrap().push(step.clone());
+        (self.judge)(step)
+    }
+
+    fn disturbed(&mut self) -> Option<bool> {
+        let flag = self.disturbed.as_ref()?;
+        Some(std::mem::take(&mut *flag.lock().unwrap()))
+    }
+}
+
+fn ban(id: &str) -> Ban {
+    Ban {
+        id: Id::parse(id),
+        from: sentryban::time::now(),
+        time: BanTime::Seconds(2_592_000),
+        count: 1,
+        failures: 3,
+        restored: false,
+        evidence: Default::default(),
+    }
+}
+
+fn bans(count: usize) -> Vec<Ban> {
+    (0..count).map(|at| ban(&format!("10.0.{}.{}", at / 250, at % 250))).collect()
+}
+
+fn refused(text: &str) -> Failed {
+    Failed { text: text.to_owned(), why: Why::Refused }
+}
+
+/// The addresses that a step adds.
+fn added(step: &Step) -> Vec<String> {
+    let Work::Sets(SetBatch::Nft { verb: SetVerb::Change(changes), .. }) = &step.work else {
+        return Vec::new();
+    };
+    let add = |change: &Change| matches!(change, Change::Add { .. });
+    changes.iter().filter(|c| add(c)).map(|c| c.net().to_string()).collect()
+}
+
+struct Scene {
+    runner: Runner,
+    outcomes: mpsc::Receiver<Outcome>,
+    seen: Arc<Mutex<Vec<Step>>>,
+}
+
+fn scene(name: &str, disturbed: Option<Arc<Mutex<bool>>>, judge: Judge) -> Scene {
+    let settings =
+        Settings::new("sshd", "a", Vec::new(), false, Platform::Linux, &|_, _| None).unwrap();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let executor = Played { judge, seen: Arc::clone(&seen), disturbed };
+    let (sender, outcomes) = mpsc::channel();
+    let outlet = Box::new(move |outcome| drop(sender.send(outcome)));
+    let actions = vec![native(name, &settings).unwrap()];
+    let runner = Runner::spawn("sshd".into(), actions, Box::new(executor), outlet).unwrap();
+    Scene { runner, outcomes, seen }
+}
+
+impl Scene {
+    fn order(&self, verb: Verb, bans: Vec<Ban>) -> Vec<Outcome> {
+        self.runner.order(Job::new(verb, bans, Call::at(sentryban::time::now()))).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let outcome = self.next();
+            found.push(outcome);
+            if found.last().unwrap().last {
+                return found;
+            }
+        }
+    }
+
+    fn next(&self) -> Outcome {
+        self.outcomes.recv_timeout(Duration::from_secs(30)).unwrap()
+    }
+}
+
+#[test]
+fn the_guilty_are_found_and_the_others_are_out() {
+    let bad = ["10.0.0.7", "10.0.3.9", "10.0.3.10"];
+    let held: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kernel = Arc::clone(&held);
+    let judge = move |step: &Step| {
+        let added = added(step);
+        if added.iter().any(|address| bad.contains(&address.as_str())) {
+            return Err(refused("bad element"));
+        }
+        kernel.lock().unwrap().extend(added);
+        Ok(Done::default())
+    };
+    let scene = scene("nft", None, Box::new(judge));
+    let outcomes = scene.order(Verb::Ban, bans(1500));
+    let mut failed: Vec<String> =
+        outcomes.iter().flat_map(|o| &o.failed).map(|(id, _)| id.to_string()).collect();
+    failed.sort();
+    assert_eq!(failed, ["10.0.0.7", "10.0.3.10", "10.0.3.9"]);
+    assert_eq!(outcomes.iter().map(|outcome| outcome.done.len()).sum::<usize>(), 1497);
+    assert_eq!(held.lock().unwrap().len(), 1497);
+    // Halving, not one by one.
+    assert!(scene.seen.lock().unwrap().len() < 100);
+}
+
+#[test]
+fn a_tool_that_is_missing_is_not_asked_for_each_ban() {
+    let judge = |_: &Step| {
+        Err(Failed {
+            text: "nft is not installed: `apt install nftables`".into(),
+            why: Why::Missing,
+        })
+    };
+    let scene = scene("nft", None, Box::new(judge));
+    let outcomes = scene.order(Verb::Ban, bans(1000));
+    let failed: Vec<_> = outcomes.iter().flat_map(|outcome| &outcome.failed).collect();
+    assert_eq!(failed.len(), 1000);
+    assert!(failed[0].1.contains("apt install nftables"));
+    assert!(outcomes[0].error.is_some());
+    assert_eq!(scene.seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_firewall_lost_between_two_bans_is_made_anew_at_the_second() {
+    let stands = Arc::new(Mutex::new(false));
+    let kernel = Arc::clone(&stands);
+    let judge = move |step: &Step| {
+        let mut stands = kernel.lock().unwrap();
+        match &step.work {
+            Work::Sets(batch) if *batch.verb() == SetVerb::Start => *stands = true,
+            _ if !*stands => return Err(refused("No such file or directory")),
+            _ => (),
+        }
+        Ok(Done::default())
+    };
+    let scene = scene("nft", Some(Arc::default()), Box::new(judge));
+    assert!(!scene.order(Verb::Ban, bans(1))[0].lost);
+    *stands.lock().unwrap() = false;
+    let outcome = &scene.order(Verb::Ban, vec![ban("192.0.2.9")])[0];
+    assert!(outcome.lost && outcome.failed.is_empty() && outcome.done.len() == 1, "{outcome:?}");
+}
+
+#[test]
+fn an_executor_that_hears_of_changes_wakes_the_watch() {
+    let stands = Arc::new(Mutex::new(true));
+    let disturbed = Arc::new(Mutex::new(false));
+    let kernel = Arc::clone(&stands);
+    let judge = move |step: &Step| {
+        let mut stands = kernel.lock().unwrap();
+        match &step.work {
+            Work::Sets(batch) if *batch.verb() == SetVerb::Start => *stands = true,
+            Work::Sets(batch) if matches!(batch.verb(), SetVerb::Check(_)) && !*stands => {
+                return Err(refused("chain is gone"));
+            }
+            _ => (),
+        }
+        Ok(Done::default())
+    };
+    let scene = scene("nft", Some(Arc::clone(&disturbed)), Box::new(judge));
+    scene.order(Verb::Ban, bans(3));
+    *stands.lock().unwrap() = false;
+    *disturbed.lock().unwrap() = true;
+    let outcome = scene.next();
+    assert!(outcome.lost && outcome.verb.is_none(), "{outcome:?}");
+    assert!(outcome.notes[0].contains("somebody changed the firewall"), "{outcome:?}");
+    assert!(*stands.lock().unwrap());
+}
+
+#[test]
+fn what_ipset_cannot_hold_is_asked_for_again() {
+    let scene = scene("ipset", Some(Arc::default()), Box::new(|_| Ok(Done::default())));
+    // Told long ago: half of the kernel's time is over.
+    let call = Call::at(Timestamp::from_secs(sentryban::time::now().secs() - 1_100_000));
+    scene.runner.order(Job::new(Verb::Ban, bans(1), call)).unwrap();
+    assert!(!scene.next().stale);
+    let outcome = scene.next();
+    assert!(outcome.stale && outcome.verb.is_none(), "{outcome:?}");
+}
+
+#[test]
+fn what_cannot_be_flushed_is_let_in_one_by_one() {
+    let scene = scene("ufw", None, Box::new(|_| Ok(Done::default())));
+    scene.order(Verb::Ban, bans(20));
+    scene.order(Verb::Unban, bans(5));
+    scene.seen.lock().unwrap().clear();
+    scene.order(Verb::Stop, Vec::new());
+    let seen = scene.seen.lock().unwrap();
+    assert_eq!(seen.len(), 15);
+    assert!(seen[0].work.to_string().starts_with("ufw delete deny from 10.0.0.5"), "{:?}", seen[0]);
+}
+
+#[test]
+fn leaving_keeps_what_lapses_and_lifts_what_does_not() {
+    for (name, steps) in [("nft", 0), ("iptables", 3)] {
+        let scene = scene(name, None, Box::new(|_| Ok(Done::default())));
+        scene.order(Verb::Ban, bans(1));
+        scene.seen.lock().unwrap().clear();
+        scene.order(Verb::Leave, Vec::new());
+        let seen = scene.seen.lock().unwrap();
+        let changes = seen.iter().filter(|step| match &step.work {
+            Work::Sets(batch) => !matches!(batch.verb(), SetVerb::Check(_)),
+            _ => true,
+        });
+        assert_eq!(changes.count(), steps, "{name}");
+    }
+}
+
+#[test]
+fn the_helper_runs_steps_and_ends_with_us() {
+    let helper = Helper::start(Path::new(env!("CARGO_BIN_EXE_sentryban-server"))).unwrap();
+    let mut executor = helper.executor().unwrap();
+    let mut run = |work: Work| executor.run(&Step { work, of: None });
+    let echo = Command::words("cat -").stdin("hello".into());
+    assert_eq!(run(Work::Command(echo)).unwrap().stdout, "hello");
+    let shell = |script: &str, timeout_s| {
+        let env = vec![("f2bV_matches".to_owned(), "$(id) 'x'".to_owned())];
+        Work::Shell(Shell { script: script.to_owned(), env, timeout_s })
+    };
+    assert_eq!(run(shell("printf %s \"$f2bV_matches\"", 10)).unwrap().stdout, "$(id) 'x'");
+    assert_eq!(run(shell("sleep 100", 1)).unwrap_err().why, Why::Slow);
+    let failed = run(shell("echo broken >&2; exit 7", 10)).unwrap_err();
+    assert!(failed.text.contains("broken") && failed.text.contains('7'), "{failed:?}");
+    let gone = run(Work::Command(Command::words("sentryban-no-such-tool"))).unwrap_err();
+    assert_eq!(gone.why, Why::Missing);
+
+    let dir = Dir::new("helper");
+    let path = dir.path().join("hosts.deny").display().to_string();
+    let change = LineChange::Add(vec!["ALL: 192.0.2.1".to_owned()]);
+    run(Work::Edit(EditFile { path: path.clone(), section: "a".into(), change })).unwrap();
+    assert!(std::fs::read_to_string(&path).unwrap().contains("192.0.2.1"));
+
+    // Many at once, each gets its own answer.
+    let threads: Vec<_> = (0..40)
+        .map(|number| {
+            let mut executor = helper.executor().unwrap();
+            std::thread::spawn(move || {
+                let command = Command::new(["echo".to_owned(), number.to_string()]);
+                let step = Step { work: Work::Command(command), of: None };
+                assert_eq!(executor.run(&step).unwrap().stdout, format!("{number}\n"));
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    let parent =
+        Work::Command(Command::words("sh -c").args(["grep PPid /proc/$$/status | tr -dc 0-9"]));
+    let pid = run(parent).unwrap().stdout.trim().to_owned();
+    drop(executor);
+    drop(helper);
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if state.is_empty() || state.contains(") Z ") {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the helper lives: {state}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_helper_that_died_is_said_to_be_dead() {
+    let helper = Helper::start(Path::new("/bin/false")).unwrap();
+    let mut executor = helper.executor().unwrap();
+    let plan = Plan::one(Work::Command(Command::words("true")));
+    let failed = executor.run(&plan.steps[0]).unwrap_err();
+    assert!(failed.text.contains("restart the daemon"), "{failed:?}");
+}
