@@ -161,7 +161,8 @@ impl Guard {
         let outlet = Box::new(move |outcome: runner::Outcome| {
             let _ = sender.send(Event::Done(outcome));
         });
-        let runner = Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet)
+        let executor = self.executors.executor(Some(spec));
+        let runner = Runner::spawn(Arc::clone(&name), actions, executor, outlet)
             .map_err(|error| format!("no thread for its actions: {error}"))?;
         self.wants.insert(Arc::clone(&name), wants);
         self.runners.insert(name, runner);

@@ -8,7 +8,7 @@ use super::{
     diff::Diff,
     fault::Fault,
     ipset::{self, Item, Shape, State},
-    millis,
+    millis, wanted,
     watch::Lost,
 };
 use crate::{
@@ -47,6 +47,12 @@ impl Netlink {
                 }
             }
             SetVerb::Change(changes) => self.ipset_change(guard, changes, &mut applied.failed)?,
+            SetVerb::Exactly(changes) => {
+                let mut wanted = wanted(changes);
+                let done = self.ipset_reconcile(guard, &mut wanted)?;
+                applied.notes.extend(done.note());
+                applied.failed = done.failed;
+            }
             SetVerb::Flush => {
                 for (set, _) in own(guard) {
                     self.fills.remove(set);
