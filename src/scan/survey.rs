@@ -108,13 +108,13 @@ impl Scanner {
         if events.is_empty() {
             return;
         }
-        // Where a block is not UTF-8, its helper has given up.
-        let text = std::str::from_utf8(block).unwrap_or_default();
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
-            let first = self.count_match(event.regex, &event.marks, text, now);
+            // Such a line is ASCII but for its date, which a template has read.
+            let line = block.get(event.line).map(str::from_utf8);
+            let line = line.and_then(Result::ok).unwrap_or_default();
+            let first = self.count_match(event.regex, &event.marks, line, now);
             let alone = events.peek().is_none_or(|next| next.number != event.number);
-            let line = text.get(event.line).unwrap_or_default();
             if alone && let Some(failure) = &first {
                 tally.concluded(line, event.regex, failure.nofail, event.prefixed);
                 continue;
@@ -122,7 +122,7 @@ impl Scanner {
             let mut scan = Scan { prefixed: event.prefixed, ..Scan::default() };
             scan.failures.extend(first);
             while let Some(next) = events.next_if(|next| next.number == event.number) {
-                scan.failures.extend(self.count_match(next.regex, &next.marks, text, now));
+                scan.failures.extend(self.count_match(next.regex, &next.marks, line, now));
             }
             tally.scanned(number + event.number, line, scan, self);
         }
@@ -142,11 +142,7 @@ impl Helper {
         let before = self.scanner.dates.clone();
         let learnt = self.scanner.learnt;
         let fails = self.scanner.filter.failregex.len();
-        // The matches of sessions point into the text of the block.
         let in_sessions = self.scanner.defers;
-        if in_sessions && std::str::from_utf8(block).is_err() {
-            return None;
-        }
         self.scanner.events.clear();
         let counted = vec![0; fails];
         let mut numbers = Numbers { in_sessions, counted, ..Numbers::default() };
