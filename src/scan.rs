@@ -78,7 +78,7 @@ struct Event {
     line: Range<usize>,
     prefixed: bool,
     regex: usize,
-    /// In bytes of the line.
+    /// In bytes from the beginning of the line.
     marks: Marks,
 }
 

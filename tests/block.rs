@@ -135,6 +135,18 @@ const SMALL: &[Small] = &[
         1,
         None,
     ),
+    // Sessions that are named by the end of a line.
+    (
+        &[
+            r"<F-MLFID>s\d: gone\s+</F-MLFID>",
+            r"<F-NOFAIL>come</F-NOFAIL> from <F-MLFID>\S+\s+</F-MLFID>",
+            r"<F-MLFID>s\d: <F-USER>bad\s+\w+\s*</F-USER></F-MLFID>",
+        ],
+        "",
+        &[],
+        1,
+        None,
+    ),
     // A buffer of several lines.
     (&["^bad <HOST>$", "^come from <HOST>$<SKIPLINES>^gone wrong"], "", &["root"], 3, None),
     // Beyond the quick machine: references back, case, looking back, names of nothing.
@@ -696,7 +708,7 @@ impl Tally for Heard {
         self.prefixed += prefixed;
     }
 
-    fn concluded(&mut self, _line: &str, regex: usize, nofail: bool, prefixed: bool) {
+    fn concluded(&mut self, _line: &[u8], regex: usize, nofail: bool, prefixed: bool) {
         self.lines += 1;
         self.prefixed += u64::from(prefixed);
         *self.matches.entry((regex, nofail)).or_default() += 1;

@@ -47,7 +47,7 @@ pub trait Tally {
 
     /// A line matched just this failregex, and its session says whether it is no failure; only
     /// where [`Wants::Counts`].
-    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool);
+    fn concluded(&mut self, line: &[u8], regex: usize, nofail: bool, prefixed: bool);
 }
 
 /// How much a [`Tally`] wants to hear.
@@ -133,14 +133,18 @@ impl Scanner {
             } else {
                 self.dates.find_again(line, now)
             };
-            let cursor = match fits {
+            // Whatever its stamp, a blank behind it tells as much.
+            let behind_blank = found
+                .as_ref()
+                .is_some_and(|found| is_in_front(found) && line.get(found.cut.end) == Some(&b' '));
+            let cursor = match behind_blank {
                 true => &mut behind_front,
                 false => others.get_or_insert_with(|| new_cursor(wants, false)),
             };
             self.has_preset = false;
             let usual = found.as_ref().filter(|found| self.is_readable(line, found, now));
             if let Some(found) = usual {
-                let in_front = found.cut.start == 0 && !found.cut.is_empty();
+                let in_front = is_in_front(found);
                 let hopeful = match in_front {
                     // The texts that the line holds tell which failregexes may match it.
                     true => {
@@ -281,7 +285,7 @@ impl Scanner {
         }
         match scan.failures.as_slice() {
             [one] if scan.ignored_by.is_empty() => {
-                tally.concluded(&decoded(line), one.regex, one.nofail, scan.prefixed);
+                tally.concluded(line, one.regex, one.nofail, scan.prefixed);
             }
             _ => tally.scanned(number, &decoded(line), scan, self),
         }
@@ -323,6 +327,11 @@ impl Scanner {
             None => Quick::Missed { prefixed },
         }
     }
+}
+
+/// True for a date with which its line begins.
+fn is_in_front(found: &DateMatch) -> bool {
+    found.cut.start == 0 && !found.cut.is_empty()
 }
 
 /// The run of lines at `start` that `front` fits and that end before `limit`, where no text stands
@@ -384,7 +393,7 @@ fn trim_break(line: &[u8]) -> &[u8] {
 }
 
 /// Bytes that are no UTF-8 become U+FFFD, as Python's `replace` has it.
-fn decoded(line: &[u8]) -> Cow<'_, str> {
+pub(super) fn decoded(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
         Ok(line) => Cow::Borrowed(line),
         Err(_) => String::from_utf8_lossy(line),

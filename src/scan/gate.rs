@@ -10,7 +10,10 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use memchr::memmem;
 use std::{
     ops::Range,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use super::grams::Grams;
@@ -18,6 +21,8 @@ use crate::filter::{Filter, Pattern, machine::Bytes};
 
 /// With so many failregexes left, the automaton saves more than it costs.
 const AUTOMATON_FROM: u32 = 5;
+/// After so many texts, the automaton is worth building.
+const LITERALS_FROM: u32 = 64;
 /// Fewer texts are found as fast by the vector unit, which cannot look for more at once.
 const GRAMS_FROM: usize = 33;
 /// What is known of a byte, and in the last place of any that is none of ASCII.
@@ -36,6 +41,8 @@ pub struct Gate {
     /// The same for the second byte.
     by_second: Bits,
     literals: OnceLock<Option<Literals>>,
+    /// How many texts might have been searched for literals.
+    asked: AtomicU32,
     words: usize,
     blocks: [OnceLock<BlockGate>; 4],
     /// Every line with any text passes prefregex.
@@ -106,6 +113,7 @@ impl Gate {
             by_first: by(Pattern::first_bytes),
             by_second: by(Pattern::second_bytes),
             literals: OnceLock::new(),
+            asked: AtomicU32::new(0),
             words,
             blocks: Default::default(),
             takes_every_line: super::block::takes_every_line(&filter),
@@ -129,7 +137,9 @@ impl Gate {
     }
 
     fn literals(&self) -> Option<&Literals> {
-        if self.filter.failregex.len() < AUTOMATON_FROM as usize {
+        // Most logs have few lines that come here: their blocks are searched as a whole.
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.literals.get().is_none() && asked < LITERALS_FROM {
             return None;
         }
         self.literals.get_or_init(|| Literals::new(&self.filter, self.words)).as_ref()

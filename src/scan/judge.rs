@@ -132,7 +132,9 @@ impl Scanner {
                 }
                 match self.defers {
                     true => scan.deferred.push((regex, marks)),
-                    false => scan.failures.extend(self.count_match(regex, &marks, text, now)),
+                    false => {
+                        scan.failures.extend(self.count_match(regex, &marks, text.as_bytes(), now))
+                    }
                 }
                 continue;
             }
@@ -254,11 +256,11 @@ impl Scanner {
         &mut self,
         regex: usize,
         marks: &Marks,
-        text: &str,
+        text: &[u8],
         now: Timestamp,
     ) -> Option<Failure> {
         let facts = marks.facts(text);
-        let nofail = match marks.session.clone().and_then(|range| text.get(range)) {
+        let nofail = match marks.session_of(text) {
             // Pending failures are counted in a report, too.
             Some(id) => self.sessions.count(id, &facts, now),
             None if facts.named => facts.nofail,

@@ -16,7 +16,7 @@
 //! A survey is given up where a line is not dated as the last one was, and is not accepted where
 //! the scanner has learnt of dates since: then the block is scanned in the ordinary way.
 
-use super::{Event, Scan, Scanner, Tally, Wants};
+use super::{Event, Scan, Scanner, Tally, Wants, block::decoded};
 use crate::{date::DateDetector, time::Timestamp};
 
 /// The numbers of one block.
@@ -110,10 +110,10 @@ impl Scanner {
         }
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
-            // Such a line is ASCII but for its date, which a template has read.
-            let line = block.get(event.line).map(str::from_utf8);
-            let line = line.and_then(Result::ok).unwrap_or_default();
-            let first = self.count_match(event.regex, &event.marks, line, now);
+            // A group may have taken the newline behind the line.
+            let text = block.get(event.line.start..).unwrap_or_default();
+            let line = block.get(event.line).unwrap_or_default();
+            let first = self.count_match(event.regex, &event.marks, text, now);
             let alone = events.peek().is_none_or(|next| next.number != event.number);
             if alone && let Some(failure) = &first {
                 tally.concluded(line, event.regex, failure.nofail, event.prefixed);
@@ -122,9 +122,9 @@ impl Scanner {
             let mut scan = Scan { prefixed: event.prefixed, ..Scan::default() };
             scan.failures.extend(first);
             while let Some(next) = events.next_if(|next| next.number == event.number) {
-                scan.failures.extend(self.count_match(next.regex, &next.marks, line, now));
+                scan.failures.extend(self.count_match(next.regex, &next.marks, text, now));
             }
-            tally.scanned(number + event.number, line, scan, self);
+            tally.scanned(number + event.number, &decoded(line), scan, self);
         }
     }
 }
@@ -189,7 +189,7 @@ impl Tally for Numbers {
         self.given_up = true;
     }
 
-    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {
+    fn concluded(&mut self, _: &[u8], _: usize, _: bool, _: bool) {
         self.given_up = true;
     }
 }

@@ -254,7 +254,7 @@ impl Report {
     }
 
     /// Counts a line that just this failregex matched without being a failure.
-    pub fn add_nofail(&mut self, line: &str, regex: usize, prefixed: u64) {
+    pub fn add_nofail(&mut self, line: &[u8], regex: usize, prefixed: u64) {
         if let Some(tally) = self.failregex.get_mut(regex) {
             tally.hits += 1;
         }
@@ -262,7 +262,7 @@ impl Report {
         self.tested += 1;
         self.ignored.count += 1;
         if keeps(self.ignored.count, self.shown.ignored, self.shown.limit) {
-            self.ignored.kept.push(line.to_owned());
+            self.ignored.kept.push(String::from_utf8_lossy(line).into_owned());
         }
     }
 
