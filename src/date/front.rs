@@ -128,9 +128,10 @@ impl Front {
     fn fits_wide(&self, text: &[u8]) -> bool {
         let Some(head) = text.first_chunk::<WIDTH>() else { return false };
         let mut odd = 0;
-        for at in 0..WIDTH {
-            let not_a_digit = if head[at].wrapping_sub(b'0') > 9 { u8::MAX } else { 0 };
-            odd |= (head[at] ^ self.bytes[at]) & self.same[at] | not_a_digit & self.digit[at];
+        let masks = self.bytes.iter().zip(&self.same).zip(&self.digit);
+        for (byte, ((known, same), digit)) in head.iter().zip(masks) {
+            let not_a_digit = if byte.wrapping_sub(b'0') > 9 { u8::MAX } else { 0 };
+            odd |= (byte ^ known) & same | not_a_digit & digit;
         }
         let behind = text.get(self.length + 1).copied().unwrap_or(b'\n');
         let may_follow = match self.behind {
