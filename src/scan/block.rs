@@ -83,7 +83,7 @@ impl Scanner {
         now: Timestamp,
         tally: &mut dyn Tally,
     ) -> u64 {
-        let gate = Arc::clone(&self.gate);
+        let (gate, filter) = (Arc::clone(&self.gate), Arc::clone(&self.filter));
         let mut start = 0;
         let (mut passed, mut prefixed) = (0, 0);
         // The last line whose date was found but not yet read.
@@ -170,7 +170,7 @@ impl Scanner {
                         true if self.is_plain => self.quick(text),
                         true => {
                             let places = (from, from + found.cut.end);
-                            self.count(line, text, places, number, now, tally)
+                            self.count(&filter, line, text, places, number, now, tally)
                         }
                         false => Quick::Unsure,
                     }
@@ -250,8 +250,10 @@ impl Scanner {
 
     /// Scans a line for its numbers alone, sessions and all. `places` are the bytes of the block at
     /// which line and text begin.
+    #[allow(clippy::too_many_arguments, reason = "they are the line, and where it stands")]
     fn count(
         &mut self,
+        filter: &Filter,
         line: &[u8],
         text: &[u8],
         places: (usize, usize),
@@ -265,7 +267,7 @@ impl Scanner {
         let Ok(text) = std::str::from_utf8(text) else { return Quick::Unsure };
         let mut scan = Scan::default();
         self.details = false;
-        self.judge_line(Parts::undated(""), text, None, now, &mut scan);
+        self.judge_line(filter, Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
         for (regex, marks) in scan.deferred.drain(..) {

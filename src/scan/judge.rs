@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
 use crate::{
-    filter::{Draft, Expression, Field, Fields, Hit, Marks, UseDns},
+    filter::{Draft, Expression, Field, Fields, Filter, Hit, Marks, UseDns},
     net,
     time::Timestamp,
 };
@@ -43,7 +43,8 @@ impl Scanner {
         text.push_str(parts.before);
         text.push_str(parts.after);
         text.push('\n');
-        self.judge_line(parts, &text, time, now, &mut scan);
+        let filter = Arc::clone(&self.filter);
+        self.judge_line(&filter, parts, &text, time, now, &mut scan);
         self.text = text;
         self.out_of_steps += u64::from(scan.out_of_steps);
         scan
@@ -67,8 +68,10 @@ impl Scanner {
     }
 
     /// The usual case: the buffer is one line. `text` is that line without its date, and a newline.
+    /// `filter` is the scanner's own, which threads share: it is not for each line to hold it.
     pub(super) fn judge_line(
         &mut self,
+        filter: &Filter,
         parts: Parts<'_>,
         text: &str,
         time: Option<Timestamp>,
@@ -79,7 +82,6 @@ impl Scanner {
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
-        let filter = Arc::clone(&self.filter);
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
