@@ -11,8 +11,10 @@
 
 pub mod block;
 mod gate;
+mod grams;
 mod judge;
 mod multiline;
+mod runs;
 pub mod survey;
 
 use std::{ops::Range, sync::Arc};
@@ -67,14 +69,16 @@ pub struct Failure {
     pub nofail: bool,
 }
 
-/// A match whose session another scanner has to ask. Ranges are bytes of the block.
+/// A match whose session another scanner has to ask.
 #[derive(Clone, Debug)]
 struct Event {
     /// Number of the line within the block, from 1.
     number: u64,
+    /// Where it stands in the block.
     line: Range<usize>,
     prefixed: bool,
     regex: usize,
+    /// In bytes from the beginning of the line.
     marks: Marks,
 }
 
@@ -157,8 +161,9 @@ impl Parts<'_> {
 impl Scanner {
     /// A scanner for one log.
     pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
-        let gate = Arc::new(Gate::new(&filter));
-        Scanner::with(Arc::new(filter), gate, dates, options)
+        let filter = Arc::new(filter);
+        let gate = Arc::new(Gate::new(Arc::clone(&filter)));
+        Scanner::with(filter, gate, dates, options)
     }
 
     /// Another scanner of the same filter, for another log: nothing is in its buffers yet.

@@ -98,14 +98,19 @@ impl Marks {
         self
     }
 
-    /// What the rules ask for, read from the text that the ranges are of.
-    pub fn facts<'a>(&self, text: &'a str) -> LineFacts<'a> {
+    /// The connection, if there is one, read from the text that the ranges are of.
+    pub fn session_of<'a>(&self, text: &'a [u8]) -> Option<&'a str> {
+        str::from_utf8(text.get(self.session.clone()?)?).ok()
+    }
+
+    /// What the rules ask for, read from the same text.
+    pub fn facts<'a>(&self, text: &'a [u8]) -> LineFacts<'a> {
         LineFacts {
             nofail: self.nofail.unwrap_or(false),
             gained: self.gained.unwrap_or(false),
             forget: self.forget.unwrap_or(false),
             named: self.named,
-            user: self.user.clone().and_then(|range| text.get(range)),
+            user: self.user.clone().and_then(|user| str::from_utf8(text.get(user)?).ok()),
         }
     }
 }

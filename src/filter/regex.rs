@@ -171,6 +171,11 @@ impl Pattern {
         self.machine.as_ref()?.first_bytes()
     }
 
+    /// The same of the byte behind the first, whatever that is.
+    pub fn second_bytes(&self) -> Option<Bytes> {
+        self.machine.as_ref()?.second_bytes()
+    }
+
     /// Looks for the pattern in ASCII text by the quick machine alone. The groups of a hit are in
     /// `memory`, by [`Pattern::range`].
     pub fn search_ascii(&self, text: &[u8], memory: &mut Memory) -> Outcome {

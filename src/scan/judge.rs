@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
 use crate::{
-    filter::{Draft, Expression, Field, Fields, Hit, Marks, UseDns},
+    filter::{Draft, Expression, Field, Fields, Filter, Hit, Marks, UseDns},
     net,
     time::Timestamp,
 };
@@ -43,7 +43,8 @@ impl Scanner {
         text.push_str(parts.before);
         text.push_str(parts.after);
         text.push('\n');
-        self.judge_line(parts, &text, time, now, &mut scan);
+        let filter = Arc::clone(&self.filter);
+        self.judge_line(&filter, parts, &text, time, now, &mut scan);
         self.text = text;
         self.out_of_steps += u64::from(scan.out_of_steps);
         scan
@@ -67,8 +68,10 @@ impl Scanner {
     }
 
     /// The usual case: the buffer is one line. `text` is that line without its date, and a newline.
+    /// `filter` is the scanner's own, which threads share: it is not for each line to hold it.
     pub(super) fn judge_line(
         &mut self,
+        filter: &Filter,
         parts: Parts<'_>,
         text: &str,
         time: Option<Timestamp>,
@@ -79,7 +82,6 @@ impl Scanner {
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
-        let filter = Arc::clone(&self.filter);
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
@@ -132,7 +134,9 @@ impl Scanner {
                 }
                 match self.defers {
                     true => scan.deferred.push((regex, marks)),
-                    false => scan.failures.extend(self.count_match(regex, &marks, text, now)),
+                    false => {
+                        scan.failures.extend(self.count_match(regex, &marks, text.as_bytes(), now))
+                    }
                 }
                 continue;
             }
@@ -254,11 +258,11 @@ impl Scanner {
         &mut self,
         regex: usize,
         marks: &Marks,
-        text: &str,
+        text: &[u8],
         now: Timestamp,
     ) -> Option<Failure> {
         let facts = marks.facts(text);
-        let nofail = match marks.session.clone().and_then(|range| text.get(range)) {
+        let nofail = match marks.session_of(text) {
             // Pending failures are counted in a report, too.
             Some(id) => self.sessions.count(id, &facts, now),
             None if facts.named => facts.nofail,
