@@ -197,7 +197,7 @@ fn failures_of_one_second_keep_the_lines_of_each() {
             id: id.clone(),
             time: at(100),
             attempts: 1,
-            evidence: lines(&[line]).into(),
+            evidence: lines(&[line]),
         },
     };
     let entries = [failure("a"), failure("it's \"b\""), failure("c")];
