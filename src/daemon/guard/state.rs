@@ -136,7 +136,11 @@ impl State for Guard {
             store::Health::Off => {
                 notes.push("there is no database: bans end with the server".to_owned());
             }
-            store::Health::Good => {}
+            store::Health::Good => {
+                if store::Location::parse(&self.main.dbfile.value) == store::Location::Memory {
+                    notes.push("the database is in memory: bans end with the server".to_owned());
+                }
+            }
         }
         notes
     }
