@@ -39,6 +39,8 @@ struct Torture<'a> {
     /// The file is new since the server was last seen to have read everything: it may not have been
     /// opened yet, and one that is moved away again before that is found by nobody.
     is_new: bool,
+    /// What was done, shown if it fails.
+    trace: String,
 }
 
 impl Torture<'_> {
@@ -72,12 +74,12 @@ impl Torture<'_> {
     fn wait(&mut self, what: &str) {
         self.is_new = false;
         let expected = format!("Total failed:\t{}\n", self.written);
-        println!("waits for {} lines: {what}", self.written);
+        self.trace += &format!("waits for {} lines: {what}\n", self.written);
         let show = || self.server.client(&["status", "torture"]);
         let start = std::time::Instant::now();
         while !show().contains(&expected) {
             let late = start.elapsed() > DEADLINE;
-            assert!(!late, "{what}: {expected}{}{}", show(), self.server.log());
+            assert!(!late, "{}{expected}{}{}", self.trace, show(), self.server.log());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
@@ -93,8 +95,8 @@ impl Torture<'_> {
             self.wait("a new file");
         }
         let what = self.random.below(8);
-        // Shown if the test fails.
-        println!("{}: {what}, new {}, {} lines", self.files, self.is_new, self.written);
+        let (files, written) = (self.files, self.written);
+        self.trace += &format!("{files}: {what}, new {}, {written} lines\n", self.is_new);
         match what {
             0 if !self.link && !self.is_new => {
                 // logrotate: moved away, and made anew at once or by the next line.
@@ -173,6 +175,7 @@ fn torture(seed: u64, link: bool) {
         written: 0,
         files: 0,
         is_new: true,
+        trace: String::new(),
     };
     torture.write();
     for step in 0..STEPS {

@@ -34,7 +34,7 @@ use super::{
     log::{Level, Log},
     reader::{self, Reader, Report},
     resolver::{Answer, Question, Resolver},
-    runner::{Outcome, Runner},
+    runner::{self, Outcome, Runner},
     surroundings::Watcher,
 };
 use crate::{
@@ -403,14 +403,17 @@ impl Guard {
         }
     }
 
-    fn take_outcome(&mut self, outcome: Outcome) {
+    fn take_outcome(&mut self, mut outcome: Outcome) {
         for note in &outcome.notes {
             // A plan for a tool may have several lines.
             let note = note.trim().replace('\n', "; ");
             let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
-            let level = match note.starts_with("would run") {
-                true => Level::NOTICE,
-                false => Level::WARNING,
+            let about_bans = !outcome.done.is_empty() && outcome.verb != Some(runner::Verb::Sync);
+            let level = match (note.starts_with("would run"), about_bans) {
+                (true, true) => Level::NOTICE,
+                // Tables and chains are for those who look for a fault.
+                (true, false) => Level::DEBUG,
+                (false, _) => Level::WARNING,
             };
             self.say(level, "actions", &text);
         }
@@ -426,7 +429,8 @@ impl Guard {
             let text = format!("[{jail}] {action}: the firewall {why}; all bans are made anew");
             self.say(level, "actions", &text);
             self.ban_anew(&jail, Some(action));
-            return;
+            // What came of the order itself is told all the same: a ban that was lifted is lifted.
+            outcome.lost = false;
         }
         let trouble = self.trouble.entry(Arc::clone(&outcome.jail)).or_default();
         for id in &outcome.done {
