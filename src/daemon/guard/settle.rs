@@ -81,12 +81,7 @@ impl Guard {
                 _ => Level::ERROR,
             };
             self.say(level, "database", &notice.to_string());
-            let again = match notice {
-                Notice::SetAside { .. } => true,
-                Notice::Recovered { incomplete, .. } => incomplete,
-                _ => false,
-            };
-            if again {
+            if notice.wants_all() {
                 self.write_all_anew();
             }
         }
