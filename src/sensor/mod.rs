@@ -66,10 +66,14 @@ impl<F: FnMut(&Probe) -> Facts> Witness for F {
 /// and not on another; [`Sensor::handle_probe`] knows.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Watched {
-    /// TCP ports in the modes stcp and atcp; empty otherwise.
-    pub tcp: PortSet,
-    /// UDP ports in the modes sudp and audp.
-    pub udp: PortSet,
+    /// TCP over IPv4, in the modes stcp and atcp; empty otherwise.
+    pub tcp4: PortSet,
+    /// TCP over IPv6.
+    pub tcp6: PortSet,
+    /// UDP over IPv4, in the modes sudp and audp.
+    pub udp4: PortSet,
+    /// UDP over IPv6.
+    pub udp6: PortSet,
 }
 
 /// Counts that people may want to know; they only grow.
