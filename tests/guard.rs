@@ -195,13 +195,13 @@ fn jails_wait_for_their_logs_and_broken_ones_say_so() {
     let log = server.log();
     assert!(log.contains("'broken' is disabled") && log.contains("no-such-filter"), "{log}");
 
-    let line = "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: a/192.0.2.1 to TCP port: 1080\n";
+    let line = "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: a/203.0.113.1 to TCP port: 1080\n";
     fs::write(&here, line).unwrap();
-    server.wait_log("[good] Ban 192.0.2.1");
+    server.wait_log("[good] Ban 203.0.113.1");
     fs::write(&late, "").unwrap();
     server.wait_log("Jail 'late' waits no longer");
-    fs::write(&late, line.replace("192.0.2.1", "192.0.2.2")).unwrap();
-    server.wait_log("[late] Ban 192.0.2.2");
+    fs::write(&late, line.replace("203.0.113.1", "203.0.113.2")).unwrap();
+    server.wait_log("[late] Ban 203.0.113.2");
     server.client(&["stop"]);
     server.wait();
 }

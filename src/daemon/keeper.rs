@@ -199,9 +199,6 @@ fn origin(spec: &JailSpec) -> Result<Option<Origin>, String> {
             match (has_log, to_journal) {
                 (false, true) => Some(journal(&[])?),
                 (false, false) if spec.logpath.is_empty() => None,
-                (false, false) if spec.skip_if_nologs => {
-                    return Err("none of its logs is there (`skip_if_nologs`)".to_owned());
-                }
                 _ => Some(files(false)),
             }
         }

@@ -32,22 +32,24 @@ pub struct Watcher {
     /// With what each looked like when it was last read; none if it never was.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     root: PathBuf,
-    _network: super::network::Network,
+    /// Nothing was told yet.
+    fresh: bool,
 }
 
 impl Watcher {
     /// Begins to watch; what the network says comes through the inbox.
     pub fn start(sender: Sender) -> Watcher {
+        let now = super::network::watch(sender);
         Watcher {
-            seen: Surroundings::default(),
-            gateways: Vec::new(),
+            gateways: now.protected.clone(),
+            seen: now,
             resolvers: Vec::new(),
             resolv_conf: None,
             sessions: BTreeSet::new(),
             names: BTreeSet::new(),
             files: BTreeMap::new(),
             root: PathBuf::from("/"),
-            _network: super::network::Network::watch(sender),
+            fresh: true,
         }
     }
 
@@ -91,7 +93,7 @@ impl Watcher {
 
     /// Looks at files that say who is around; all of it, if anything changed.
     pub fn look(&mut self) -> Option<Surroundings> {
-        let mut changed = false;
+        let mut changed = std::mem::take(&mut self.fresh);
         let stamp = changed_at(Path::new(RESOLV_CONF)).map(|(time, _)| time);
         if stamp != self.resolv_conf {
             self.resolv_conf = stamp;

@@ -1,6 +1,11 @@
 //! Two network namespaces with a cable between them: an attacker with many addresses, and a victim
 //! on which the true programs run. Nothing leaves them.
-#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each test uses some")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; each test uses some"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},

@@ -52,10 +52,13 @@ impl NftGuard {
                 }
             }
             SetVerb::Change(changes) => self.change(&mut text, changes),
-            SetVerb::Flush => {
+            SetVerb::Flush | SetVerb::Exactly(_) => {
                 self.declare(&mut text);
                 for (set, ..) in self.sets.all() {
                     line!(text, "flush set inet {table} {set}");
+                }
+                if let SetVerb::Exactly(changes) = verb {
+                    self.change(&mut text, changes);
                 }
             }
             SetVerb::Stop => {
@@ -172,7 +175,11 @@ impl IpsetGuard {
         let mut text = String::new();
         match verb {
             SetVerb::Start => self.declare(&mut text),
-            SetVerb::Change(changes) => {
+            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
+                if matches!(verb, SetVerb::Exactly(_)) {
+                    self.declare(&mut text);
+                    self.sets.of(self.family).iter().for_each(|set| line!(text, "flush {set}"));
+                }
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
                     let set = self.sets.home(change.net());
                     match change {
@@ -233,8 +240,14 @@ impl IptablesGuard {
                 }
                 self.jumps_anew(&mut text, found);
             }
-            SetVerb::Change(changes) => {
+            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
                 let found = self.elements(found);
+                if matches!(verb, SetVerb::Exactly(_)) {
+                    let wanted = |net: &Cidr| changes.iter().any(|change| change.net() == *net);
+                    for (_, rule) in found.iter().filter(|(net, _)| !wanted(net)) {
+                        line!(text, "-D {}", rule.trim_start_matches("-A "));
+                    }
+                }
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
                     let mut here = found.iter().filter(|(net, _)| *net == change.net()).peekable();
                     match change {

@@ -161,7 +161,8 @@ impl Guard {
         let outlet = Box::new(move |outcome: runner::Outcome| {
             let _ = sender.send(Event::Done(outcome));
         });
-        let runner = Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet)
+        let executor = self.executors.executor(Some(spec));
+        let runner = Runner::spawn(Arc::clone(&name), actions, executor, outlet)
             .map_err(|error| format!("no thread for its actions: {error}"))?;
         self.wants.insert(Arc::clone(&name), wants);
         self.runners.insert(name, runner);
@@ -284,6 +285,12 @@ impl Guard {
             Loud::Warning => LogLevel::WARNING,
             Loud::Error => LogLevel::ERROR,
         };
+        // A list names places of many systems: one of them is enough.
+        let is_missing = matches!(notice.what, What::Missing | What::NoMatch);
+        let level = match is_missing && notice.jails.iter().all(|jail| self.can_spare_a_log(jail)) {
+            true => LogLevel::INFO,
+            false => level,
+        };
         self.say(level, "filter", &notice.to_string());
         for jail in &notice.jails {
             let Some(keeper) = self.jails.get_mut(jail) else { continue };
@@ -294,6 +301,15 @@ impl Guard {
                 self.say(Level::NOTICE, "jail", &text);
             }
         }
+    }
+
+    /// True if a jail has another log, or was told not to mind.
+    fn can_spare_a_log(&self, jail: &str) -> bool {
+        let Some(keeper) = self.jails.get(jail) else { return true };
+        !keeper.files.is_empty()
+            || keeper.spec.as_ref().is_none_or(|spec| {
+                spec.skip_if_nologs || spec.logpath.iter().any(|log| !log.files().is_empty())
+            })
     }
 
     /// Stops a jail by order and forgets that it was there; its bans stay in the store.

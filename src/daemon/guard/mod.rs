@@ -408,7 +408,10 @@ impl Guard {
             // A plan for a tool may have several lines.
             let note = note.trim().replace('\n', "; ");
             let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
-            let level = if self.options.dry_run { Level::NOTICE } else { Level::WARNING };
+            let level = match note.starts_with("would run") {
+                true => Level::NOTICE,
+                false => Level::WARNING,
+            };
             self.say(level, "actions", &text);
         }
         if let Some(error) = &outcome.error {

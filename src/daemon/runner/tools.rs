@@ -111,7 +111,9 @@ impl Tools {
                 }
                 Ok(Done { stdout })
             }
-            SetVerb::Change(_) | SetVerb::Flush => run(batch.text(), STDOUT_BYTES_MAX),
+            SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => {
+                run(batch.text(), STDOUT_BYTES_MAX)
+            }
         }
     }
 }
@@ -147,7 +149,7 @@ fn ipset(guard: &IpsetGuard, verb: &SetVerb, batch: &SetBatch) -> Result<Done, F
                 }
             }
         }
-        SetVerb::Change(_) | SetVerb::Flush => restore(batch.text()),
+        SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => restore(batch.text()),
         SetVerb::Check(nets) => {
             for set in guard.sets.of(guard.family) {
                 checked(&Command::words("ipset list -t").args([set]), STDOUT_BYTES_MAX)?;
@@ -195,7 +197,7 @@ fn iptables(guard: &IptablesGuard, verb: &SetVerb) -> Result<Done, Failed> {
     };
     let ask = Command::new([tool, "-w", "-S"]);
     let found = match verb {
-        SetVerb::Change(_) | SetVerb::Flush => {
+        SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => {
             let own = ask.args([&guard.chain]).forgive(&["No chain", "does not exist"]);
             let found = checked(&own, LISTING_BYTES_MAX)?.stdout;
             if found.is_empty() {
