@@ -96,11 +96,7 @@ impl Executors {
         spec: &JailSpec,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Box<dyn Banaction>>, String> {
-        if wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
-            let why = "it has commands to run, and the helper that may run them is started with the \
-                       server only: restart needed";
-            return Err(why.to_owned());
-        }
+        self.can_run(spec)?;
         let mut executor = self.executor(Some(spec));
         let mut actions: Vec<Box<dyn Banaction>> = Vec::new();
         for action in &spec.actions {
@@ -113,6 +109,21 @@ impl Executors {
             });
         }
         Ok(actions)
+    }
+
+    /// Says whether there is somebody to run what a jail has of commands.
+    ///
+    /// # Errors
+    /// There is nobody, and why.
+    pub fn can_run(&self, spec: &JailSpec) -> Result<(), String> {
+        match wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
+            false => Ok(()),
+            true => {
+                Err("it has commands to run, and the helper that may run them is started with \
+                         the server only: restart needed"
+                    .to_owned())
+            }
+        }
     }
 
     /// Who runs the plans of a jail, or those of none.

@@ -119,6 +119,7 @@ impl Plan {
         if let Some(name) = &options.pname {
             set_name(name);
         }
+        raise_limits();
         let now = time::now();
         let mut told: Vec<(Level, String)> = Vec::new();
         let mut log = open_log(&main, target, level, &mut told)?;
@@ -252,6 +253,14 @@ fn closed_door(error: &ListenError) -> Refusal {
         ListenError::Io(path, error) => return Refusal::of_path("socket", path, error),
     };
     Refusal::new(kind, text)
+}
+
+/// Each log that is followed is an open file: as many as the system allows.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the limit as it is, fewer logs can be followed, and the reader says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn watch_signals(sender: inbox::Sender) -> std::io::Result<()> {

@@ -320,8 +320,12 @@ impl Scanner {
         if self.defers {
             let range = places.0..places.0 + line.len();
             let by = places.1 - places.0;
-            self.events.extend(self.matches.drain(..).map(|(regex, marks)| {
-                Event { number, line: range.clone(), prefixed, regex, marks: marks.moved(by) }
+            self.events.extend(self.matches.drain(..).map(|(regex, marks)| Event {
+                number,
+                line: range.clone(),
+                prefixed,
+                regex,
+                marks: marks.moved(by),
             }));
             return Quick::Told;
         }
@@ -336,7 +340,8 @@ impl Scanner {
             [] => return Quick::Missed { prefixed },
             [(regex, nofail)] => tally.concluded(line, *regex, *nofail, prefixed),
             _ => {
-                let failures = told.into_iter().map(|(regex, nofail)| Failure::counted(regex, nofail));
+                let failures =
+                    told.into_iter().map(|(regex, nofail)| Failure::counted(regex, nofail));
                 let scan = Scan { failures: failures.collect(), prefixed, ..Scan::default() };
                 tally.scanned(number, &decoded(line), scan, self);
             }

@@ -361,10 +361,12 @@ impl Guard {
             }
             return;
         };
-        if !same_actions(&old, &spec)
-            && let Err(reason) = self.exchange(&old, &spec)
-        {
-            let text = format!("Jail '{name}' keeps its actions: {reason}");
+        let exchanged = match same_actions(&old, &spec) {
+            true => self.executors.can_run(&spec),
+            false => self.exchange(&old, &spec),
+        };
+        if let Err(reason) = exchanged {
+            let text = format!("Jail '{name}' goes on as it was: {reason}");
             self.say(Level::ERROR, "jail", &text);
             return;
         }

@@ -353,6 +353,12 @@ impl Guard {
         };
         match mark {
             Mark::Ignore => {
+                // Name servers that are out of order know no name; what was known is better.
+                match addresses.is_empty() {
+                    true if !self.watcher.lost(&name) => return,
+                    true => {}
+                    false => self.watcher.found(&name),
+                }
                 ask!(self.handle(Input::Name { name: name.into(), addresses }));
             }
             Mark::Failure(jail, failure) => {
