@@ -294,11 +294,11 @@ class Sentryban(Guard):
                     "--logtarget", self.own_log)
 
     def ready(self):
-        return "started" in (self.own_log).read_text(errors="replace") \
-            if (self.own_log).exists() else False
+        log = self.own_log
+        return log.exists() and "started" in log.read_text(errors="replace")
 
     def begin_again(self):
-        (self.own_log).unlink(missing_ok=True)
+        self.own_log.unlink(missing_ok=True)
         self.begin()
 
     def remember(self, count):
@@ -339,7 +339,7 @@ class Fail2ban(Guard):
         return log.exists() and "Jail '%s' started" % jail in log.read_text(errors="replace")
 
     def begin_again(self):
-        (self.own_log).unlink(missing_ok=True)
+        self.own_log.unlink(missing_ok=True)
         self.begin()
 
 

@@ -69,6 +69,11 @@ pub struct Guard {
     effects: Effects,
     /// What the store is to write with the effects of this turn, before or behind them.
     entries: Vec<store::Entry>,
+    /// So many of them may wait for others, until `write_due`.
+    held_entries: usize,
+    write_due: Option<Timestamp>,
+    /// Something happened that nobody will read again.
+    pressing: bool,
     jails: IndexMap<JailName, Keeper>,
     runners: HashMap<JailName, Runner>,
     /// What each jail's actions want to know of bans.
@@ -181,6 +186,9 @@ impl Guard {
             engine: Engine::new(time::Zone::Local, time::seed()),
             effects: Effects::default(),
             entries: Vec::new(),
+            held_entries: 0,
+            write_due: None,
+            pressing: false,
             jails: IndexMap::new(),
             runners: HashMap::new(),
             wants: HashMap::new(),
@@ -271,8 +279,9 @@ impl Guard {
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
-        let due = [self.engine.next_timeout(), self.housekeeping_due]
-            .into_iter()
+        let own = [self.housekeeping_due, self.write_due];
+        let due = std::iter::once(self.engine.next_timeout())
+            .chain(own)
             .flatten()
             .chain(held)
             .fold(idle, Timestamp::min);
@@ -281,6 +290,11 @@ impl Guard {
     }
 
     fn handle(&mut self, event: Event) {
+        self.pressing |= !matches!(
+            &event,
+            Event::Read(Report::Batch(reader::Batch { shared: true, position: Some(_), .. }), _)
+                | Event::Done(_)
+        );
         match event {
             Event::Read(Report::Batch(batch), pass) => {
                 self.take_batch(batch);
@@ -295,7 +309,13 @@ impl Guard {
                 let text = format!("[{}] {}", remark.jail, remark.text);
                 self.say(remark.level, "actions", &text);
             }
-            Event::Asked(asked) => self.answer(asked),
+            Event::Asked(asked) => {
+                // Some answers come out of the store.
+                self.gather();
+                self.write();
+                self.answer(asked);
+                self.pressing = true;
+            }
             Event::Signal(signal) => self.signal(signal),
             Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
             Event::Ignored { jail, number, ignored, trouble } => {
