@@ -54,6 +54,10 @@ const EVENTS_PER_TURN_MAX: usize = 256;
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
 const HOUSEKEEPING_S: i64 = 1;
+/// So long after a write memory is given back that is not needed any more, in seconds.
+const THRIFT_S: i64 = 10;
+/// The same behind a start.
+const THRIFT_AT_START_S: i64 = 1;
 /// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
 const LOOK_AROUND_S: i64 = 1;
 
@@ -104,6 +108,9 @@ pub struct Guard {
     started: Timestamp,
     looked_around: Timestamp,
     housekeeping_due: Option<Timestamp>,
+    thrift_due: Option<Timestamp>,
+    /// The code of the start has been let go.
+    started_up: bool,
     ending: Option<Ending>,
     /// The foreground's terminal went away, or Ctrl-C was typed on it: an emergency exit.
     at_terminal: bool,
@@ -211,6 +218,8 @@ impl Guard {
             started: now,
             looked_around: Timestamp::default(),
             housekeeping_due: None,
+            thrift_due: Some(now.plus_secs(THRIFT_AT_START_S)),
+            started_up: false,
             ending: None,
             at_terminal,
         })
@@ -253,6 +262,7 @@ impl Guard {
         self.release_late();
         self.settle();
         self.housekeep();
+        self.save();
         self.log.flush();
     }
 
@@ -279,7 +289,7 @@ impl Guard {
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
-        let own = [self.housekeeping_due, self.write_due];
+        let own = [self.housekeeping_due, self.write_due, self.thrift_due];
         let due = std::iter::once(self.engine.next_timeout())
             .chain(own)
             .flatten()
@@ -475,6 +485,18 @@ impl Guard {
         self.housekeeping_due = Some(self.now.plus_secs(pause));
         for name in self.watcher.names() {
             self.resolver.ask(Question::Addresses(name), Mark::Ignore);
+        }
+    }
+
+    /// Gives back what is not needed any more.
+    fn save(&mut self) {
+        if self.thrift_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.thrift_due = None;
+        super::thrift::trim_heap();
+        if !std::mem::replace(&mut self.started_up, true) {
+            super::thrift::drop_code();
         }
     }
 

@@ -105,6 +105,7 @@ impl Guard {
         self.entries.clear();
         let due = self.now.plus_secs(super::HOUSEKEEPING_S);
         self.housekeeping_due = Some(self.housekeeping_due.map_or(due, |old| old.min(due)));
+        self.thrift_due.get_or_insert(self.now.plus_secs(super::THRIFT_S));
         self.tell_of_store();
     }
 
