@@ -22,6 +22,7 @@ pub mod runner;
 pub mod sessions;
 pub mod start;
 pub mod surroundings;
+pub mod thrift;
 
 use std::{
     io::IsTerminal,

@@ -192,8 +192,9 @@ class Guard:
     def __init__(self, bench, space, folder, maxretry=1, stock=False):
         self.bench, self.space, self.folder = bench, space, folder
         self.maxretry, self.stock, self.child = maxretry, stock, None
-        folder.mkdir()
-        self.log = folder / "gate.log"
+        # As /var/log is: our own log lies beside the one that is guarded, the database does not.
+        (folder / "log").mkdir(parents=True)
+        self.log, self.own_log = folder / "log/gate.log", folder / "log/own.log"
         self.log.write_text("")
         self.output = open(folder / "output", "ab")
         self.configure()
@@ -219,7 +220,7 @@ class Guard:
         while not self.ready():
             if self.child.poll() is not None or time.monotonic() > end:
                 said = "".join(path.read_text(errors="replace")[-2000:] for path in
-                               (self.folder / "output", self.folder / "own.log") if path.exists())
+                               (self.folder / "output", self.own_log) if path.exists())
                 raise Fault("%s does not start:\n%s" % (self.name, said))
             time.sleep(0.01)
 
@@ -290,14 +291,14 @@ class Sentryban(Guard):
     def begin(self):
         self.launch(self.bench.server, "-f", "-c", self.folder / "etc", "-s",
                     self.folder / "own.sock", "-p", self.folder / "own.pid",
-                    "--logtarget", self.folder / "own.log")
+                    "--logtarget", self.own_log)
 
     def ready(self):
-        return "started" in (self.folder / "own.log").read_text(errors="replace") \
-            if (self.folder / "own.log").exists() else False
+        log = self.own_log
+        return log.exists() and "started" in log.read_text(errors="replace")
 
     def begin_again(self):
-        (self.folder / "own.log").unlink(missing_ok=True)
+        self.own_log.unlink(missing_ok=True)
         self.begin()
 
     def remember(self, count):
@@ -326,7 +327,7 @@ class Fail2ban(Guard):
         (etc / "jail.local").write_text(self.jail("gate", "nftables-multiport"))
         (etc / "fail2ban.local").write_text(
             "[Definition]\ndbfile = %s\nlogtarget = %s\n" % (
-                self.folder / "f2b.sqlite3", self.folder / "own.log"))
+                self.folder / "f2b.sqlite3", self.own_log))
 
     def begin(self):
         self.launch("fail2ban-server", "-f", "-x", "-c", self.folder / "etc", "-s",
@@ -334,11 +335,11 @@ class Fail2ban(Guard):
 
     def ready(self):
         jail = "sshd" if self.stock else "gate"
-        log = self.folder / "own.log"
+        log = self.own_log
         return log.exists() and "Jail '%s' started" % jail in log.read_text(errors="replace")
 
     def begin_again(self):
-        (self.folder / "own.log").unlink(missing_ok=True)
+        self.own_log.unlink(missing_ok=True)
         self.begin()
 
 
