@@ -78,6 +78,14 @@ impl Keeper {
         self.disabled.is_none() && self.spec.is_some()
     }
 
+    /// Its logs are these from now on: those that it no longer has are not missing any more.
+    pub fn forget_others(&mut self, spec: &JailSpec) {
+        self.missing.retain(|(source, _)| {
+            let names = |glob: &str| *glob == **source || matches_glob(glob, source);
+            spec.logpath.iter().any(|log| names(&log.glob))
+        });
+    }
+
     /// Takes note of what a reader says of one of its logs.
     pub fn hear(&mut self, notice: &Notice) {
         let source = &notice.source;

@@ -25,7 +25,7 @@ pub mod surroundings;
 pub mod thrift;
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -75,6 +75,14 @@ pub fn serve(mut options: Options) -> Result<(), Refusal> {
         (Err(bad), false) => Err(bad.0),
     };
     let at_terminal = options.foreground && std::io::stdin().is_terminal();
+    if let (true, true, Ok(target)) = (options.foreground, std::io::stderr().is_terminal(), &target)
+        && target.is_file()
+    {
+        // Whoever sits there sees nothing else.
+        let text =
+            format!("guarding; the log is {}, --logtarget STDOUT shows it here", target.name);
+        let _ = writeln!(std::io::stderr(), "sentryban-server: {text}");
+    }
     let mut herald = Herald::none();
     if !options.foreground {
         match start::go_to_background(options.timeout_s)? {

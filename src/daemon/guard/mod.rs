@@ -83,7 +83,7 @@ pub struct Guard {
     /// What each jail's actions want to know of bans.
     wants: HashMap<JailName, Vec<Want>>,
     /// Runners of jails that are gone, until their last orders are done.
-    leaving: Vec<Runner>,
+    leaving: Vec<(JailName, Runner)>,
     /// Orders that a full runner did not take.
     waiting: Vec<(JailName, super::runner::Job)>,
     /// The engine's number of the last act.

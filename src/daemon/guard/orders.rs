@@ -141,6 +141,9 @@ impl Guard {
                     self.start_jail(spec);
                 } else {
                     let _ = self.engine.set_idle(&jail, false);
+                    if let Some(reader) = &mut self.reader {
+                        reader.pause(&jail, false);
+                    }
                 }
                 Ok(Done::Yes)
             }

@@ -77,7 +77,7 @@ impl Guard {
             }
         }
         let clock = time::Stopwatch::start();
-        for runner in runners.into_iter().map(|(_, runner)| runner).chain(self.leaving.drain(..)) {
+        for (_, runner) in runners.into_iter().chain(self.leaving.drain(..)) {
             runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
