@@ -13,6 +13,8 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::netlink;
+#[cfg(all(target_os = "linux", feature = "libipset"))]
+use super::runner::libipset::Libipset;
 use super::{
     helper::{Helper, HelperExecutor},
     log::Level,
@@ -142,6 +144,9 @@ impl Executors {
         Box::new(Combined {
             tools,
             helper,
+            // A dry run has no kernel, and no library either.
+            #[cfg(all(target_os = "linux", feature = "libipset"))]
+            libipset: kernel.is_some().then(Libipset::new),
             #[cfg(target_os = "linux")]
             kernel,
         })
@@ -207,12 +212,20 @@ fn kills_sockets(spec: &JailSpec) -> bool {
 struct Combined {
     tools: Tools,
     helper: Option<HelperExecutor>,
+    #[cfg(all(target_os = "linux", feature = "libipset"))]
+    libipset: Option<Libipset>,
     #[cfg(target_os = "linux")]
     kernel: Option<netlink::exec::Kernel>,
 }
 
 impl Executor for Combined {
     fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let (Work::Sets(batch), Some(libipset)) = (&step.work, &mut self.libipset)
+            && let Some(done) = libipset.run(batch)
+        {
+            return Ok(done);
+        }
         #[cfg(target_os = "linux")]
         if let (Work::Sets(batch), Some(kernel)) = (&step.work, &mut self.kernel)
             && let Some(result) = kernel.run(batch)
@@ -227,11 +240,19 @@ impl Executor for Combined {
 
     #[cfg(target_os = "linux")]
     fn disturbed(&mut self) -> Option<bool> {
+        #[cfg(feature = "libipset")]
+        if self.libipset.as_ref().is_some_and(Libipset::used) {
+            return None;
+        }
         self.kernel.as_mut()?.disturbed()
     }
 
     fn notes(&mut self) -> Vec<String> {
         let mut notes = self.tools.notes();
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let Some(libipset) = &mut self.libipset {
+            notes.extend(libipset.notes());
+        }
         #[cfg(target_os = "linux")]
         if let Some(kernel) = &mut self.kernel {
             notes.extend(kernel.notes());

@@ -48,6 +48,8 @@ use crate::{
 use cover::Cover;
 
 pub use fault::{Fault, Part};
+#[cfg(feature = "libipset")]
+pub(in crate::daemon) use ipsets::halves;
 pub use route::{Horizon, Surroundings};
 pub use socket::Own;
 pub use sockets::Sockets;
