@@ -8,6 +8,7 @@ pub mod capture;
 mod encoding;
 mod follow;
 pub mod journal;
+pub mod listen;
 mod matches;
 mod position;
 mod tail;
