@@ -13,6 +13,7 @@
 mod jails;
 mod orders;
 mod preface;
+mod sensor;
 mod settle;
 mod state;
 mod stop;
@@ -84,6 +85,7 @@ pub struct Guard {
     reader: Option<Reader>,
     resolver: Resolver<Mark>,
     watcher: Watcher,
+    desk: sensor::Desk,
     executors: super::Executors,
     sender: Sender,
     gate: Gate,
@@ -192,6 +194,7 @@ impl Guard {
             reader: Some(reader),
             resolver,
             watcher,
+            desk: sensor::Desk::default(),
             executors,
             sender,
             gate,
@@ -295,6 +298,7 @@ impl Guard {
                 let text = format!("[{}] {}", remark.jail, remark.text);
                 self.say(remark.level, "actions", &text);
             }
+            Event::Noted(level, text) => self.say(level, "sensor", &text),
             Event::Asked(asked) => self.answer(asked),
             Event::Signal(signal) => self.signal(signal),
             Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
@@ -315,8 +319,9 @@ impl Guard {
     }
 
     /// Failures of one source, and how far it is read now.
-    fn take_batch(&mut self, batch: reader::Batch) {
+    fn take_batch(&mut self, mut batch: reader::Batch) {
         self.look_around();
+        self.without_own_lines(&mut batch);
         for (jail, failures) in batch.found {
             let mut tickets = Vec::with_capacity(failures.len());
             for failure in failures {

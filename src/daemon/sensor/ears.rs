@@ -44,11 +44,6 @@ impl Ears {
         self.names = self.jails.iter().map(|(name, _)| Arc::clone(name)).collect();
     }
 
-    /// True if nobody does.
-    pub fn is_empty(&self) -> bool {
-        self.jails.is_empty()
-    }
-
     /// What the jails make of these detections; none if nothing. `preface` is what stands before a
     /// line in a log.
     pub fn hear(
