@@ -9,6 +9,7 @@
 //! One thread reads packets and decides; what takes time (commands, names) has threads of its own
 //! and answers by letter. `post.rs` is the loop, the other files what it holds in its hands.
 
+mod alone;
 mod ears;
 mod files;
 #[cfg(target_os = "linux")]
@@ -27,7 +28,10 @@ use std::{
     thread::JoinHandle,
 };
 
-pub use self::ears::SOURCE;
+pub use self::{
+    alone::{Alone, guard_alone, replay},
+    ears::SOURCE,
+};
 use super::{
     log::Level,
     reader::{Batch, Follow},

@@ -10,6 +10,7 @@ mod follow;
 pub mod journal;
 pub mod listen;
 mod matches;
+pub mod pcap;
 mod position;
 mod tail;
 mod watch;
