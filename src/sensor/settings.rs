@@ -122,10 +122,10 @@ pub struct Settings {
     pub advanced_tcp: u32,
     /// `ADVANCED_PORTS_UDP`.
     pub advanced_udp: u32,
-    /// `ADVANCED_EXCLUDE_TCP`.
-    pub exclude_tcp: PortSet,
+    /// `ADVANCED_EXCLUDE_TCP`, in the order written.
+    pub exclude_tcp: Vec<u16>,
     /// `ADVANCED_EXCLUDE_UDP`.
-    pub exclude_udp: PortSet,
+    pub exclude_udp: Vec<u16>,
     /// A port that was in use stays unwatched for so many seconds.
     pub service_grace_s: u32,
     /// When a source is reported.
@@ -162,8 +162,8 @@ impl Default for Settings {
             udp_ports: UDP_PORTS.to_vec(),
             advanced_tcp: 1024,
             advanced_udp: 1024,
-            exclude_tcp: [113, 139].into_iter().collect(),
-            exclude_udp: [67, 137, 138, 520].into_iter().collect(),
+            exclude_tcp: vec![113, 139],
+            exclude_udp: vec![520, 138, 137, 67],
             service_grace_s: 600,
             trigger: Trigger::default(),
             block_tcp: Block::No,
@@ -194,6 +194,35 @@ impl Settings {
         match proto {
             Proto::Tcp => &self.tcp_ports,
             Proto::Udp => &self.udp_ports,
+        }
+    }
+
+    /// The ports that the advanced mode of a protocol leaves out.
+    pub fn excluded(&self, proto: Proto) -> &[u16] {
+        match proto {
+            Proto::Tcp => &self.exclude_tcp,
+            Proto::Udp => &self.exclude_udp,
+        }
+    }
+
+    /// The advanced mode of a protocol watches the ports below.
+    pub fn advanced(&self, proto: Proto) -> u32 {
+        match proto {
+            Proto::Tcp => self.advanced_tcp,
+            Proto::Udp => self.advanced_udp,
+        }
+    }
+
+    /// Every port that the mode of a protocol asks for, in use or not.
+    pub fn wanted(&self, proto: Proto) -> PortSet {
+        match self.mode(proto) {
+            None => PortSet::new(),
+            Some(mode) if mode.is_advanced() => {
+                let mut ports = PortSet::below(self.advanced(proto));
+                self.excluded(proto).iter().for_each(|port| ports.remove(*port));
+                ports
+            }
+            Some(_) => self.ports(proto).iter().copied().collect(),
         }
     }
 
