@@ -158,8 +158,7 @@ pub fn replay(mut settings: Settings, path: &Path) -> io::Result<()> {
     while let Some(packet) = packets.next_packet()? {
         let Some(link) = link(packet.link) else { continue };
         last = packet.time;
-        let sensor = sensor
-            .get_or_insert_with(|| Sensor::new(settings.clone(), Zone::Local, &[], packet.time));
+        let sensor = sensor.get_or_insert_with(|| Sensor::new(settings.clone(), Zone::Local, &[]));
         if sensor.poll_timeout().is_some_and(|due| due <= last) {
             let _ = sensor.handle_timeout(last, &mut effects);
         }

@@ -86,7 +86,7 @@ impl Loop {
         let now = time::now();
         let mut kernel = Kernel::new();
         let services = kernel.services();
-        let sensor = Sensor::new(spec.settings.clone(), Zone::Local, &services, now);
+        let sensor = Sensor::new(spec.settings.clone(), Zone::Local, &services);
         let responder = {
             let mailbox = mailbox.clone();
             Responder::spawn(executor, move |outcome| {
@@ -232,7 +232,7 @@ impl Loop {
     }
 
     fn reload(&mut self, spec: SensorSpec) {
-        self.sensor.reload(spec.settings.clone(), self.now);
+        self.sensor.reload(spec.settings.clone());
         self.spec = spec;
         self.settle_in();
     }

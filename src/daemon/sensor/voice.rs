@@ -82,7 +82,11 @@ impl Voice {
                     self.lost += 1;
                 }
             }
-            trouble = self.drain().err().map(|error| format!("syslog: {error}"));
+            if let Err(error) = self.drain() {
+                trouble = Some(format!("syslog: {error}"));
+                // Where there is no syslog nobody misses what it would have been told.
+                self.waiting.clear();
+            }
         }
         let laid_out = |line: &Line| {
             format!("{} {} {}: {}\n", stamp(line.time), self.host, self.tag, line.text)
