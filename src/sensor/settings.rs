@@ -93,8 +93,11 @@ pub enum Block {
 /// When probes of a source become a report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Trigger {
-    /// `SCAN_TRIGGER`: from this hit on, hits on one and the same port included; 0 and 1 report all.
-    pub hits: u32,
+    /// `SCAN_TRIGGER`: from this hit of TCP on, hits on one and the same port included; 0 and 1
+    /// report all.
+    pub hits_tcp: u32,
+    /// The same for UDP.
+    pub hits_udp: u32,
     /// `SCAN_PORTS`: or from so many different ports on; 0 does not ask.
     pub ports: u32,
     /// `SCAN_WINDOW`: within so many seconds.
@@ -103,7 +106,17 @@ pub struct Trigger {
 
 impl Default for Trigger {
     fn default() -> Trigger {
-        Trigger { hits: 0, ports: 0, window_s: 60 }
+        Trigger { hits_tcp: 0, hits_udp: 0, ports: 0, window_s: 60 }
+    }
+}
+
+impl Trigger {
+    /// From which hit on a source is reported.
+    pub fn hits(&self, proto: Proto) -> u32 {
+        match proto {
+            Proto::Tcp => self.hits_tcp,
+            Proto::Udp => self.hits_udp,
+        }
     }
 }
 

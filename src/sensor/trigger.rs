@@ -20,7 +20,8 @@ const LATELY_S: i64 = 60;
 /// One source.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Source {
-    hits: u32,
+    /// Of TCP and of UDP, which are two processes in portsentry.
+    hits: [u32; 2],
     /// Different ports with the time of their last hit; oldest first.
     ports: Vec<(Proto, u16, Timestamp)>,
     /// `SCAN_PORTS` was reached; it stays so until then.
@@ -68,13 +69,16 @@ impl Sources {
             self.ports = 0;
         }
         let source = self.table.entry(source);
-        source.hits = source.hits.saturating_add(1);
+        let [tcp, udp] = &mut source.hits;
+        let hits = if proto == Proto::Tcp { tcp } else { udp };
+        *hits = hits.saturating_add(1);
+        let (hits, needed) = (*hits, trigger.hits(proto));
         let mut enough = match trigger.ports {
             // Without another condition 0 and 1 report everything.
-            0 | 1 => trigger.hits <= 1,
+            0 | 1 => needed <= 1,
             _ => false,
         };
-        enough |= trigger.hits >= 2 && source.hits >= trigger.hits;
+        enough |= needed >= 2 && hits >= needed;
         if trigger.ports >= 2 {
             let before = source.ports.len();
             enough |= source.scans(trigger, proto, port, now);
@@ -121,7 +125,7 @@ mod tests {
     fn hits_count_as_portsentry_counts_them() {
         let host: IpAddr = "192.0.2.1".parse().unwrap();
         for (hits, first) in [(0, 1), (1, 1), (2, 2), (3, 3), (5, 5), (60, 60)] {
-            let trigger = Trigger { hits, ..Trigger::default() };
+            let trigger = Trigger { hits_tcp: hits, ..Trigger::default() };
             let mut sources = Sources::new();
             let told = |sources: &mut Sources, n: i64| {
                 sources.hit(&trigger, host, Proto::Tcp, 79, at(n * 3600))
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn other_hosts_push_nobody_out() {
-        let trigger = Trigger { hits: 2, ..Trigger::default() };
+        let trigger = Trigger { hits_tcp: 2, ..Trigger::default() };
         let mut sources = Sources::new();
         let host: IpAddr = "192.0.2.1".parse().unwrap();
         assert!(!sources.hit(&trigger, host, Proto::Tcp, 1, at(0)));
@@ -147,7 +151,7 @@ mod tests {
 
     #[test]
     fn different_ports_within_a_window_are_a_scan() {
-        let trigger = Trigger { hits: 0, ports: 3, window_s: 10 };
+        let trigger = Trigger { hits_tcp: 0, hits_udp: 0, ports: 3, window_s: 10 };
         let host: IpAddr = "192.0.2.1".parse().unwrap();
         let mut sources = Sources::new();
         let rows = [
@@ -165,7 +169,7 @@ mod tests {
             let told = sources.hit(&trigger, host, proto, port, at(second));
             assert_eq!(told, expected, "at {second}");
         }
-        let both = Trigger { hits: 2, ..trigger };
+        let both = Trigger { hits_tcp: 2, ..trigger };
         let mut sources = Sources::new();
         assert!(!sources.hit(&both, host, Proto::Tcp, 1, at(0)));
         assert!(sources.hit(&both, host, Proto::Tcp, 1, at(0)), "either condition is enough");
@@ -173,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let trigger = Trigger { hits: 0, ports: 256, window_s: 60 };
+        let trigger = Trigger { hits_tcp: 0, hits_udp: 0, ports: 256, window_s: 60 };
         let mut sources = Sources::new();
         for number in 0..600_000_u32 {
             let source = IpAddr::from((number % 5000).to_be_bytes());
