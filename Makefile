@@ -22,7 +22,7 @@ SECONDS = 600
 TARGET =
 BENCH_FLAGS =
 
-PROGRAMS = sentryban-client sentryban-regex sentryban-server
+PROGRAMS = sentryban-client sentryban-regex sentryban-sensor sentryban-server
 
 help:
 	@sed -n 's/^#   //p' Makefile

@@ -27,8 +27,9 @@ use super::{
 };
 use crate::{
     action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
-    config::{self, ActionKind, ActionSpec, JailSpec, Tree},
+    config::{self, ActionKind, ActionSpec, JailSpec, Tree, sensor::Places},
     jail::Ask,
+    sensor::{Block, Mode},
     ticket::{Ban, BanTime},
     time,
 };
@@ -48,6 +49,7 @@ pub struct Executors {
     machine: Machine,
     /// A process with full rights, where the configuration has commands to run.
     helper: Option<Helper>,
+    binds: bool,
     questions: Option<SyncSender<(Ask, Hearer)>>,
     #[cfg(target_os = "linux")]
     own: netlink::Own,
@@ -68,7 +70,14 @@ impl Executors {
     /// all rights is started now or never.
     pub fn new(tree: &Tree, dry_run: bool, told: &mut Vec<(Level, String)>) -> Executors {
         let jails = config::read_jails(tree);
-        let needed = !dry_run && jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref()));
+        let (main, _) = config::read_main(tree);
+        let (sensor, _) = config::sensor::read_sensor(&main.sensor, &Places::default());
+        let sensor = sensor.settings;
+        let commands = sensor.kill_route.is_some() || sensor.kill_run_cmd.is_some();
+        let blocks = [sensor.block_tcp, sensor.block_udp] != [Block::No; 2];
+        let needed = !dry_run
+            && (commands && blocks
+                || jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref())));
         let helper = match needed.then(|| Helper::start(Path::new("/proc/self/exe"))) {
             Some(Ok(helper)) => Some(helper),
             Some(Err(error)) => {
@@ -78,9 +87,11 @@ impl Executors {
             }
             None => None,
         };
+        let binds = [sensor.tcp, sensor.udp].into_iter().flatten().any(Mode::binds);
         Executors {
             machine: Machine::look(dry_run),
             helper,
+            binds,
             questions: None,
             #[cfg(target_os = "linux")]
             own: netlink::Own::default(),
@@ -186,6 +197,11 @@ impl Executors {
             })?;
         }
         Ok(())
+    }
+
+    /// True if the sensor's modes bind ports, for which it takes a right.
+    pub fn binds(&self) -> bool {
+        self.binds
     }
 
     /// What a human should know.

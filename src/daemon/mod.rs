@@ -19,6 +19,8 @@ pub mod privilege;
 pub mod reader;
 pub mod resolver;
 pub mod runner;
+#[cfg(target_os = "linux")]
+pub mod sensor;
 pub mod sessions;
 pub mod start;
 pub mod surroundings;
@@ -148,7 +150,7 @@ impl Plan {
         let executors = Executors::new(&tree, options.dry_run, &mut told);
         let (sender, inbox) = mpsc::channel();
         start::make_dir_of(Path::new(&main.socket.value), "socket")?;
-        match privilege::drop_most() {
+        match privilege::drop_most(executors.binds()) {
             Ok(Some(left)) => told.push((Level::DEBUG, format!("capabilities left: {left}"))),
             Ok(None) => {}
             Err(error) => told.push((Level::ERROR, format!("capabilities stay: {error}"))),

@@ -140,6 +140,11 @@ fn changed_at(path: &Path) -> Stamp {
     Some((data.modified().ok()?, data.len()))
 }
 
+/// The name servers that this host asks.
+pub(super) fn resolvers() -> Vec<IpAddr> {
+    name_servers(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
+}
+
 fn name_servers(text: &str) -> Vec<IpAddr> {
     let words = |line: &str| -> Option<IpAddr> {
         let mut words = line.split_whitespace();

@@ -13,6 +13,7 @@
 mod jails;
 mod orders;
 mod preface;
+mod sensor;
 mod settle;
 mod state;
 mod stop;
@@ -93,6 +94,7 @@ pub struct Guard {
     reader: Option<Reader>,
     resolver: Resolver<Mark>,
     watcher: Watcher,
+    desk: sensor::Desk,
     executors: super::Executors,
     sender: Sender,
     gate: Gate,
@@ -207,6 +209,7 @@ impl Guard {
             reader: Some(reader),
             resolver,
             watcher,
+            desk: sensor::Desk::default(),
             executors,
             sender,
             gate,
@@ -319,6 +322,7 @@ impl Guard {
                 let text = format!("[{}] {}", remark.jail, remark.text);
                 self.say(remark.level, "actions", &text);
             }
+            Event::Noted(level, text) => self.say(level, "sensor", &text),
             Event::Asked(asked) => {
                 // Some answers come out of the store.
                 self.gather();
@@ -345,8 +349,9 @@ impl Guard {
     }
 
     /// Failures of one source, and how far it is read now.
-    fn take_batch(&mut self, batch: reader::Batch) {
+    fn take_batch(&mut self, mut batch: reader::Batch) {
         self.look_around();
+        self.without_own_lines(&mut batch);
         for (jail, failures) in batch.found {
             let mut tickets = Vec::with_capacity(failures.len());
             for failure in failures {

@@ -56,8 +56,10 @@ impl Guard {
             self.say(level(note.level), note.logger.name(), &note.text);
         }
         for act in acts {
+            self.note_for_sensor(&act);
             self.act(act);
         }
+        self.tell_sensor();
         self.order_again();
         for ask in asks {
             self.ask_command(ask);

@@ -56,6 +56,7 @@ impl Guard {
         self.say(Level::INFO, "server", "Shutdown in progress...");
         self.log.flush();
         self.gate.close();
+        self.stop_sensor();
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
