@@ -18,7 +18,7 @@
 //! | 6 | [`daemon`] (threads, processes, signals) |
 //! | 5 | [`engine`] (pure) |
 //! | 4 | [`scan`] (pure) · [`config`] (reads files) |
-//! | 3 | [`filter`] (pure) · [`jail`] (pure) · [`action`] (pure) · [`source`] (reads logs) · [`store`] (reads and writes the database) · [`control`] (the socket) |
+//! | 3 | [`filter`] (pure) · [`sensor`] (pure) · [`jail`] (pure) · [`action`] (pure) · [`source`] (reads logs) · [`store`] (reads and writes the database) · [`control`] (the socket) |
 //! | 2 | [`date`] (pure) · [`record`] (pure) · [`ticket`] (pure) |
 //! | 1 | [`net`] (pure) · [`place`] (pure) · [`time`] |
 //!
@@ -37,6 +37,7 @@ pub mod net;
 pub mod place;
 pub mod record;
 pub mod scan;
+pub mod sensor;
 pub mod source;
 pub mod store;
 pub mod ticket;

@@ -69,6 +69,13 @@ pub struct Failure {
     pub nofail: bool,
 }
 
+impl Failure {
+    /// One of which only the number is asked for.
+    fn counted(regex: usize, nofail: bool) -> Failure {
+        Failure { regex, nofail, ..Failure::default() }
+    }
+}
+
 /// A match whose session another scanner has to ask.
 #[derive(Clone, Debug)]
 struct Event {
@@ -121,6 +128,12 @@ pub struct Scanner {
     preset: Bits,
     has_preset: bool,
     memory: Memory,
+    /// The same for prefregex, whose groups are asked for once a failregex has matched.
+    pre_memory: Memory,
+    /// The number of prefregex' group of what it hands on.
+    content: Option<usize>,
+    /// What matched on a line; kept for its memory.
+    matches: Vec<(usize, Marks)>,
     sessions: Sessions,
     /// The last `maxlines` lines that no failure has taken.
     buffer: Vec<CutLine>,
@@ -178,6 +191,8 @@ impl Scanner {
         dates: DateDetector,
         options: ScanOptions,
     ) -> Scanner {
+        let prefregex = filter.prefregex.as_ref().map(|prefregex| &prefregex.pattern);
+        let content = prefregex.and_then(|pattern| pattern.number(pattern.group("content")?));
         Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
@@ -193,6 +208,9 @@ impl Scanner {
             preset: Bits::default(),
             has_preset: false,
             memory: Memory::default(),
+            pre_memory: Memory::default(),
+            content,
+            matches: Vec::new(),
             sessions: Sessions::default(),
             buffer: Vec::new(),
             last_date: None,

@@ -11,6 +11,7 @@ needs='
 /usr/bin/python3                      python3
 /usr/bin/bash                         bash
 /usr/bin/script                       bsdutils
+/usr/bin/nmap                         nmap
 /usr/bin/mandoc                       mandoc
 /usr/sbin/logrotate                   logrotate
 /usr/bin/unshare                      util-linux

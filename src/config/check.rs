@@ -8,6 +8,7 @@ use super::{
     jail_typed,
     jails::{Jail, Jails, read_jails},
     main_conf::{MainSpec, read_main},
+    sensor::{Places, read_sensor},
     stream,
     tree::Tree,
 };
@@ -77,6 +78,7 @@ pub fn test(tree: &Tree, more: Vec<Finding>, now: Timestamp) -> Report {
     let mut findings = more;
     findings.extend(by_place(config.main_findings.clone()));
     findings.extend(by_place(config.jails.findings.clone()));
+    findings.extend(by_place(of_sensor(&config)));
     for jail in &config.jails.jails {
         let mut of_jail = jail.findings.clone();
         of_jail.extend(filter_of(jail).map(|spec| compiled(&spec, now)).unwrap_or_default());
@@ -92,6 +94,18 @@ pub fn test(tree: &Tree, more: Vec<Finding>, now: Timestamp) -> Report {
     let mut told = HashSet::new();
     findings.retain(|finding| told.insert(finding.to_string()));
     Report { findings, jails: config.jails.jails.iter().map(summary).collect() }
+}
+
+/// What is wrong with the sensor. Where it would not run, nobody asks what portsentry's own files
+/// say.
+fn of_sensor(config: &Config) -> Vec<Finding> {
+    let (spec, mut findings) = read_sensor(&config.main.sensor, &Places::default());
+    let hears =
+        |jail: &Jail| jail.spec.as_ref().is_some_and(|spec| spec.backend.value == Backend::Sensor);
+    if !spec.enabled.unwrap_or_else(|| config.jails.jails.iter().any(hears)) {
+        findings.retain(|finding| finding.section.is_some());
+    }
+    findings
 }
 
 /// What the jail looks for, even where it cannot run for another reason.

@@ -247,10 +247,4 @@ fn unknown(merged: &Merged, findings: &mut Vec<Finding>) {
         let what = format!("nothing reads the option '{name}' of [Definition]");
         findings.push(Finding::warning(value.at(), what, write).within("Definition"));
     }
-    for (name, value) in merged.section("sensor").into_iter().flatten() {
-        if let Some((_, hint)) = jail_options::HINTS.iter().find(|(known, _)| known == name) {
-            let what = format!("nothing reads the option '{name}' of [sensor]");
-            findings.push(Finding::warning(value.at(), what, *hint).within("sensor"));
-        }
-    }
 }

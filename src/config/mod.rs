@@ -27,6 +27,7 @@ pub mod named;
 mod nearest;
 pub mod options;
 mod python;
+pub mod sensor;
 pub mod shell;
 mod stream;
 pub mod tags;
@@ -43,6 +44,7 @@ pub use jails::{Jail, Jails, read_jail_filter, read_jails};
 pub use main_conf::{MainSpec, read_main};
 pub use named::{Named, read_named};
 pub(crate) use nearest::nearest;
+pub use sensor::{SensorSpec, read_sensor};
 pub use tree::Tree;
 
 /// The keys that a jail may have: fail2ban's, then ours.

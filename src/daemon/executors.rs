@@ -13,6 +13,8 @@ use std::{
 
 #[cfg(target_os = "linux")]
 use super::netlink;
+#[cfg(all(target_os = "linux", feature = "libipset"))]
+use super::runner::libipset::Libipset;
 use super::{
     helper::{Helper, HelperExecutor},
     log::Level,
@@ -25,8 +27,9 @@ use super::{
 };
 use crate::{
     action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
-    config::{self, ActionKind, ActionSpec, JailSpec, Tree},
+    config::{self, ActionKind, ActionSpec, JailSpec, Tree, sensor::Places},
     jail::Ask,
+    sensor::{Block, Mode},
     ticket::{Ban, BanTime},
     time,
 };
@@ -46,6 +49,7 @@ pub struct Executors {
     machine: Machine,
     /// A process with full rights, where the configuration has commands to run.
     helper: Option<Helper>,
+    binds: bool,
     questions: Option<SyncSender<(Ask, Hearer)>>,
     #[cfg(target_os = "linux")]
     own: netlink::Own,
@@ -66,7 +70,14 @@ impl Executors {
     /// all rights is started now or never.
     pub fn new(tree: &Tree, dry_run: bool, told: &mut Vec<(Level, String)>) -> Executors {
         let jails = config::read_jails(tree);
-        let needed = !dry_run && jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref()));
+        let (main, _) = config::read_main(tree);
+        let (sensor, _) = config::sensor::read_sensor(&main.sensor, &Places::default());
+        let sensor = sensor.settings;
+        let commands = sensor.kill_route.is_some() || sensor.kill_run_cmd.is_some();
+        let blocks = [sensor.block_tcp, sensor.block_udp] != [Block::No; 2];
+        let needed = !dry_run
+            && (commands && blocks
+                || jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref())));
         let helper = match needed.then(|| Helper::start(Path::new("/proc/self/exe"))) {
             Some(Ok(helper)) => Some(helper),
             Some(Err(error)) => {
@@ -76,9 +87,11 @@ impl Executors {
             }
             None => None,
         };
+        let binds = [sensor.tcp, sensor.udp].into_iter().flatten().any(Mode::binds);
         Executors {
             machine: Machine::look(dry_run),
             helper,
+            binds,
             questions: None,
             #[cfg(target_os = "linux")]
             own: netlink::Own::default(),
@@ -96,11 +109,7 @@ impl Executors {
         spec: &JailSpec,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Box<dyn Banaction>>, String> {
-        if wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
-            let why = "it has commands to run, and the helper that may run them is started with the \
-                       server only: restart needed";
-            return Err(why.to_owned());
-        }
+        self.can_run(spec)?;
         let mut executor = self.executor(Some(spec));
         let mut actions: Vec<Box<dyn Banaction>> = Vec::new();
         for action in &spec.actions {
@@ -113,6 +122,21 @@ impl Executors {
             });
         }
         Ok(actions)
+    }
+
+    /// Says whether there is somebody to run what a jail has of commands.
+    ///
+    /// # Errors
+    /// There is nobody, and why.
+    pub fn can_run(&self, spec: &JailSpec) -> Result<(), String> {
+        match wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
+            false => Ok(()),
+            true => {
+                Err("it has commands to run, and the helper that may run them is started with \
+                         the server only: restart needed"
+                    .to_owned())
+            }
+        }
     }
 
     /// Who runs the plans of a jail, or those of none.
@@ -131,6 +155,9 @@ impl Executors {
         Box::new(Combined {
             tools,
             helper,
+            // A dry run has no kernel, and no library either.
+            #[cfg(all(target_os = "linux", feature = "libipset"))]
+            libipset: kernel.is_some().then(Libipset::new),
             #[cfg(target_os = "linux")]
             kernel,
         })
@@ -172,6 +199,11 @@ impl Executors {
         Ok(())
     }
 
+    /// True if the sensor's modes bind ports, for which it takes a right.
+    pub fn binds(&self) -> bool {
+        self.binds
+    }
+
     /// What a human should know.
     pub fn notes(&self) -> Vec<String> {
         Vec::new()
@@ -196,12 +228,20 @@ fn kills_sockets(spec: &JailSpec) -> bool {
 struct Combined {
     tools: Tools,
     helper: Option<HelperExecutor>,
+    #[cfg(all(target_os = "linux", feature = "libipset"))]
+    libipset: Option<Libipset>,
     #[cfg(target_os = "linux")]
     kernel: Option<netlink::exec::Kernel>,
 }
 
 impl Executor for Combined {
     fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let (Work::Sets(batch), Some(libipset)) = (&step.work, &mut self.libipset)
+            && let Some(done) = libipset.run(batch)
+        {
+            return Ok(done);
+        }
         #[cfg(target_os = "linux")]
         if let (Work::Sets(batch), Some(kernel)) = (&step.work, &mut self.kernel)
             && let Some(result) = kernel.run(batch)
@@ -216,11 +256,19 @@ impl Executor for Combined {
 
     #[cfg(target_os = "linux")]
     fn disturbed(&mut self) -> Option<bool> {
+        #[cfg(feature = "libipset")]
+        if self.libipset.as_ref().is_some_and(Libipset::used) {
+            return None;
+        }
         self.kernel.as_mut()?.disturbed()
     }
 
     fn notes(&mut self) -> Vec<String> {
         let mut notes = self.tools.notes();
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let Some(libipset) = &mut self.libipset {
+            notes.extend(libipset.notes());
+        }
         #[cfg(target_os = "linux")]
         if let Some(kernel) = &mut self.kernel {
             notes.extend(kernel.notes());

@@ -19,9 +19,12 @@ pub mod privilege;
 pub mod reader;
 pub mod resolver;
 pub mod runner;
+#[cfg(target_os = "linux")]
+pub mod sensor;
 pub mod sessions;
 pub mod start;
 pub mod surroundings;
+pub mod thrift;
 
 use std::{
     io::{IsTerminal, Write},
@@ -127,6 +130,7 @@ impl Plan {
         if let Some(name) = &options.pname {
             set_name(name);
         }
+        raise_limits();
         let now = time::now();
         let mut told: Vec<(Level, String)> = Vec::new();
         let mut log = open_log(&main, target, level, &mut told)?;
@@ -146,7 +150,7 @@ impl Plan {
         let executors = Executors::new(&tree, options.dry_run, &mut told);
         let (sender, inbox) = mpsc::channel();
         start::make_dir_of(Path::new(&main.socket.value), "socket")?;
-        match privilege::drop_most() {
+        match privilege::drop_most(executors.binds()) {
             Ok(Some(left)) => told.push((Level::DEBUG, format!("capabilities left: {left}"))),
             Ok(None) => {}
             Err(error) => told.push((Level::ERROR, format!("capabilities stay: {error}"))),
@@ -260,6 +264,14 @@ fn closed_door(error: &ListenError) -> Refusal {
         ListenError::Io(path, error) => return Refusal::of_path("socket", path, error),
     };
     Refusal::new(kind, text)
+}
+
+/// Each log that is followed is an open file: as many as the system allows.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the limit as it is, fewer logs can be followed, and the reader says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn watch_signals(sender: inbox::Sender) -> std::io::Result<()> {

@@ -29,6 +29,8 @@ pub struct Watcher {
     resolv_conf: Option<SystemTime>,
     sessions: BTreeSet<IpAddr>,
     names: BTreeSet<Arc<str>>,
+    /// Those of them that had an address once.
+    found: BTreeSet<Arc<str>>,
     /// With what each looked like when it was last read; none if it never was.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     root: PathBuf,
@@ -47,6 +49,7 @@ impl Watcher {
             resolv_conf: None,
             sessions: BTreeSet::new(),
             names: BTreeSet::new(),
+            found: BTreeSet::new(),
             files: BTreeMap::new(),
             root: PathBuf::from("/"),
             fresh: true,
@@ -64,6 +67,19 @@ impl Watcher {
     pub fn want(&mut self, name: &Arc<str>) {
         if self.names.len() < NAMES_MAX {
             self.names.insert(Arc::clone(name));
+        }
+    }
+
+    /// True if nothing was ever known of a name, so that no address is news; that one had an
+    /// address is noted by [`Watcher::found`].
+    pub fn lost(&self, name: &str) -> bool {
+        !self.found.contains(name)
+    }
+
+    /// This name has an address.
+    pub fn found(&mut self, name: &str) {
+        if self.found.len() < NAMES_MAX {
+            self.found.insert(name.into());
         }
     }
 
@@ -122,6 +138,11 @@ type Stamp = Option<(SystemTime, u64)>;
 fn changed_at(path: &Path) -> Stamp {
     let data = fs::metadata(path).ok()?;
     Some((data.modified().ok()?, data.len()))
+}
+
+/// The name servers that this host asks.
+pub(super) fn resolvers() -> Vec<IpAddr> {
+    name_servers(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
 }
 
 fn name_servers(text: &str) -> Vec<IpAddr> {

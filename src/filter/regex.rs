@@ -182,6 +182,12 @@ impl Pattern {
         self.machine.as_ref().map_or(Outcome::Unknown, |machine| machine.search(text, memory))
     }
 
+    /// The number by which [`Memory::group`] knows the group at position `group` of
+    /// [`Pattern::names`].
+    pub fn number(&self, group: usize) -> Option<usize> {
+        self.indices.get(group).copied()
+    }
+
     /// Where the group at position `group` of [`Pattern::names`] lies after
     /// [`Pattern::search_ascii`].
     pub fn range(&self, group: usize, memory: &Memory) -> Option<Range<usize>> {

@@ -14,7 +14,7 @@ use std::{borrow::Cow, sync::Arc};
 use memchr::memchr;
 
 use super::{
-    Event, Parts, Scan, Scanner,
+    Event, Failure, Parts, Scan, Scanner,
     gate::{BlockGate, Cursor},
     runs::{self, Run},
 };
@@ -146,6 +146,8 @@ impl Scanner {
             if let Some(found) = usual {
                 let in_front = is_in_front(found);
                 let hopeful = match in_front {
+                    // What may match shows at the first byte of what prefregex hands on.
+                    true if gate.has_prefregex => cursor.may_match(block, (from, end)),
                     // The texts that the line holds tell which failregexes may match it.
                     true => {
                         let text = line.get(found.cut.end..).unwrap_or_default();
@@ -264,6 +266,12 @@ impl Scanner {
         if self.filter.maxlines > 1 {
             return Quick::Unsure;
         }
+        if self.options.check_all
+            && filter.ignoreregex.is_empty()
+            && let Some(prefixed) = self.match_all(filter, text)
+        {
+            return self.count_matches(line, text, places, number, prefixed, now, tally);
+        }
         let Ok(text) = std::str::from_utf8(text) else { return Quick::Unsure };
         let mut scan = Scan::default();
         self.details = false;
@@ -290,6 +298,53 @@ impl Scanner {
                 tally.concluded(line, one.regex, one.nofail, scan.prefixed);
             }
             _ => tally.scanned(number, &decoded(line), scan, self),
+        }
+        Quick::Told
+    }
+
+    /// Counts, or hands on, what [`match_all`](Scanner::match_all) has found.
+    #[allow(clippy::too_many_arguments, reason = "they are the line, and where it stands")]
+    fn count_matches(
+        &mut self,
+        line: &[u8],
+        text: &[u8],
+        places: (usize, usize),
+        number: u64,
+        prefixed: bool,
+        now: Timestamp,
+        tally: &mut dyn Tally,
+    ) -> Quick {
+        if self.matches.is_empty() {
+            return Quick::Missed { prefixed };
+        }
+        if self.defers {
+            let range = places.0..places.0 + line.len();
+            let by = places.1 - places.0;
+            self.events.extend(self.matches.drain(..).map(|(regex, marks)| Event {
+                number,
+                line: range.clone(),
+                prefixed,
+                regex,
+                marks: marks.moved(by),
+            }));
+            return Quick::Told;
+        }
+        let mut matches = std::mem::take(&mut self.matches);
+        let failures = matches.drain(..).filter_map(|(regex, marks)| {
+            let nofail = self.count_match(&marks, text, now)?;
+            Some((regex, nofail))
+        });
+        let told: Vec<(usize, bool)> = failures.collect();
+        self.matches = matches;
+        match told.as_slice() {
+            [] => return Quick::Missed { prefixed },
+            [(regex, nofail)] => tally.concluded(line, *regex, *nofail, prefixed),
+            _ => {
+                let failures =
+                    told.into_iter().map(|(regex, nofail)| Failure::counted(regex, nofail));
+                let scan = Scan { failures: failures.collect(), prefixed, ..Scan::default() };
+                tally.scanned(number, &decoded(line), scan, self);
+            }
         }
         Quick::Told
     }

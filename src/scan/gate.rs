@@ -47,7 +47,8 @@ pub struct Gate {
     blocks: [OnceLock<BlockGate>; 4],
     /// Every line with any text passes prefregex.
     pub takes_every_line: bool,
-    has_prefregex: bool,
+    /// Failregexes see no more than what prefregex hands on.
+    pub has_prefregex: bool,
     /// A text that begins with a blank can match fewer failregexes than others.
     blanks_matter: bool,
 }
@@ -260,6 +261,12 @@ impl<'g> Cursor<'g> {
             Some(next) if next.at >= from => next,
             _ => *self.next.insert(self.gate.find(block, from)),
         }
+    }
+
+    /// True if any failregex may match the line at `from`, which ends at `end`.
+    #[inline]
+    pub fn may_match(&mut self, block: &[u8], (from, end): (usize, usize)) -> bool {
+        self.next(block, from) < end || self.gate.free.iter().any(|word| *word != 0)
     }
 
     /// Collects in `bits` the failregexes that may match the line at `from`, which ends at `end`.

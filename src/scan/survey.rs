@@ -16,7 +16,7 @@
 //! A survey is given up where a line is not dated as the last one was, and is not accepted where
 //! the scanner has learnt of dates since: then the block is scanned in the ordinary way.
 
-use super::{Event, Scan, Scanner, Tally, Wants, block::decoded};
+use super::{Event, Failure, Scan, Scanner, Tally, Wants, block::decoded};
 use crate::{date::DateDetector, time::Timestamp};
 
 /// The numbers of one block.
@@ -113,16 +113,17 @@ impl Scanner {
             // A group may have taken the newline behind the line.
             let text = block.get(event.line.start..).unwrap_or_default();
             let line = block.get(event.line).unwrap_or_default();
-            let first = self.count_match(event.regex, &event.marks, text, now);
+            let first = self.count_match(&event.marks, text, now);
             let alone = events.peek().is_none_or(|next| next.number != event.number);
-            if alone && let Some(failure) = &first {
-                tally.concluded(line, event.regex, failure.nofail, event.prefixed);
+            if alone && let Some(nofail) = first {
+                tally.concluded(line, event.regex, nofail, event.prefixed);
                 continue;
             }
             let mut scan = Scan { prefixed: event.prefixed, ..Scan::default() };
-            scan.failures.extend(first);
+            scan.failures.extend(first.map(|nofail| Failure::counted(event.regex, nofail)));
             while let Some(next) = events.next_if(|next| next.number == event.number) {
-                scan.failures.extend(self.count_match(next.regex, &next.marks, text, now));
+                let nofail = self.count_match(&next.marks, text, now);
+                scan.failures.extend(nofail.map(|nofail| Failure::counted(next.regex, nofail)));
             }
             tally.scanned(number + event.number, &decoded(line), scan, self);
         }

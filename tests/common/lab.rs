@@ -25,7 +25,7 @@ pub const ATTACKER: &str = "10.77.0.1";
 pub const ATTACKER6: &str = "fd77::1";
 
 /// Whatever takes longer than this never happens.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until something is so; panics with `what` if it never is.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -57,6 +57,7 @@ impl Guard {
         self.restore(&specs);
         self.settle();
         self.tell_bantimes();
+        self.man_the_sensor();
         for spec in specs {
             self.follow(&spec, true);
         }
@@ -72,7 +73,7 @@ impl Guard {
         }
     }
 
-    fn find(&mut self, finding: &Finding) {
+    pub(super) fn find(&mut self, finding: &Finding) {
         let level = if finding.is_fault() { Level::ERROR } else { Level::WARNING };
         self.say(level, "configuration", &finding.to_string());
     }
@@ -257,6 +258,19 @@ impl Guard {
                 return;
             }
         };
+        if let Lines::Hear(_) = lines {
+            if let Some(reader) = &mut self.reader {
+                reader.forget(&name);
+            }
+            self.say(Level::INFO, "jail", &format!("Jail '{name}' uses the sensor"));
+            match self.knows_of_sensor() {
+                true => self.hear_sensor(spec),
+                // It is the first that wants it.
+                false => self.man_the_sensor(),
+            }
+        } else {
+            self.forget_sensor(&name);
+        }
         if let Lines::Follow(follow) = lines {
             let uses = match follow.origin {
                 Origin::Journal { .. } => "systemd",
@@ -338,6 +352,7 @@ impl Guard {
         if let Some(reader) = &mut self.reader {
             reader.forget(name);
         }
+        self.forget_sensor(name);
         let _ = ask!(self.remove_jail(name));
         // What was ordered before is done before.
         self.settle();
@@ -375,10 +390,12 @@ impl Guard {
             }
             return;
         };
-        if !same_actions(&old, &spec)
-            && let Err(reason) = self.exchange(&old, &spec)
-        {
-            let text = format!("Jail '{name}' keeps its actions: {reason}");
+        let exchanged = match same_actions(&old, &spec) {
+            true => self.executors.can_run(&spec),
+            false => self.exchange(&old, &spec),
+        };
+        if let Err(reason) = exchanged {
+            let text = format!("Jail '{name}' goes on as it was: {reason}");
             self.say(Level::ERROR, "jail", &text);
             return;
         }
@@ -541,6 +558,10 @@ impl Guard {
                 }
             }
         }
+        if only.is_none() {
+            self.man_the_sensor();
+        }
+        self.tell_all_bans();
         self.say(Level::INFO, "server", "Reload finished.");
         match (broken, incomplete) {
             (0, false) => Ok(Done::Yes),

@@ -169,6 +169,10 @@ impl Guard {
             }
             Order::Ban(jail, ids) => {
                 let banned = ask!(self.ban(&jail, &ids, None)).map_err(refused)?;
+                for (id, reason) in &banned.refused {
+                    let text = format!("[{jail}] {id} is not banned by order: {reason}");
+                    self.say(Level::WARNING, "actions", &text);
+                }
                 if let Some((id, reason)) = banned.refused.first()
                     && banned.new == 0
                     && banned.refused.len() == ids.len()

@@ -129,6 +129,7 @@ impl State for Guard {
             notes.push("dry run: nobody is banned".to_owned());
         }
         notes.extend(self.executors.notes());
+        notes.extend(self.sensor_notes());
         match self.store.health() {
             store::Health::Failing { cause, waiting, lost, .. } => notes.push(format!(
                 "the database cannot be written ({cause}): {waiting} entries wait, {lost} are lost"

@@ -432,7 +432,7 @@ fn shape(guard: &IpsetGuard, prefixes: bool) -> Shape {
 }
 
 /// A prefix, or its two halves where it is everything: ipset knows no prefix of no bits.
-fn halves(net: Cidr) -> impl Iterator<Item = Cidr> {
+pub(in crate::daemon) fn halves(net: Cidr) -> impl Iterator<Item = Cidr> {
     let upper: std::net::IpAddr = match net.address().is_ipv6() {
         true => std::net::Ipv6Addr::from(1u128 << 127).into(),
         false => std::net::Ipv4Addr::from(1u32 << 31).into(),

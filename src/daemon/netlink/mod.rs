@@ -3,6 +3,7 @@
 //! ```text
 //! SetBatch ──► Netlink::apply ──► nft.rs, ipset.rs: bytes ──► socket.rs ──► kernel
 //! kernel ──► watch.rs: Lost       route.rs: Surroundings       sockets.rs: connections cut
+//!                                links.rs, services.rs, conntrack.rs: what the sensor has to know
 //! ```
 //!
 //! `codec.rs`, `nft.rs`, `rules.rs`, `ipset.rs`, `cover.rs` and `diff.rs` are pure: bytes and
@@ -21,18 +22,22 @@
 
 pub mod codec;
 mod commit;
+pub mod conntrack;
 pub mod cover;
 pub mod diff;
 pub mod exec;
 pub mod fault;
 pub mod ipset;
 mod ipsets;
+pub mod links;
 mod listing;
+pub mod nat;
 pub mod nft;
 mod option;
 mod resync;
 pub mod route;
 pub mod rules;
+pub mod services;
 mod socket;
 pub mod sockets;
 mod tables;
@@ -48,6 +53,8 @@ use crate::{
 use cover::Cover;
 
 pub use fault::{Fault, Part};
+#[cfg(feature = "libipset")]
+pub(in crate::daemon) use ipsets::halves;
 pub use route::{Horizon, Surroundings};
 pub use socket::Own;
 pub use sockets::Sockets;

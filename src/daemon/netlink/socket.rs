@@ -92,7 +92,7 @@ impl Socket {
     /// Opens a socket to a part of the kernel that listens to `groups` (a mask).
     pub(super) fn open(part: Part, groups: u32, own: &Own) -> Result<Socket, Fault> {
         let protocol = match part {
-            Part::Nft | Part::Ipset => Some(netlink::NETFILTER),
+            Part::Nft | Part::Ipset | Part::Conntrack => Some(netlink::NETFILTER),
             Part::Route => None, // NETLINK_ROUTE is number 0
             Part::Sockets => Some(netlink::SOCK_DIAG),
         };

@@ -10,8 +10,12 @@
 //! of a change): what somebody flushed is made anew at once, and the loop is asked for all bans.
 
 pub mod build;
+#[cfg(target_os = "linux")]
+mod chains;
 pub mod edit;
 pub mod exec;
+#[cfg(all(target_os = "linux", feature = "libipset"))]
+pub mod libipset;
 pub mod lift;
 mod post;
 pub mod process;

@@ -216,6 +216,12 @@ fn iptables(guard: &IptablesGuard, verb: &SetVerb) -> Result<Done, Failed> {
             let nets = guard.elements(&found);
             Ok(Done { stdout: nets.iter().map(|(net, _)| format!("{net}\n")).collect() })
         }
+        #[cfg(target_os = "linux")]
+        SetVerb::Start if !guard.stands(&found) && guard.jumps_found(&found).next().is_none() => {
+            super::chains::make(guard).map(|()| Done::default())
+        }
+        #[cfg(target_os = "linux")]
+        SetVerb::Stop => super::chains::remove(guard, &found).map(|()| Done::default()),
         _ => {
             let text = guard.restore(verb, &found);
             if text.is_empty() {
@@ -246,6 +252,12 @@ fn checked(command: &Command, stdout_bytes_max: usize) -> Result<Done, Failed> {
         None => Ok(Done { stdout: ran.stdout }),
         Some(text) => Err(refused(format!("{tool} does not show '{text}'"))),
     }
+}
+
+/// A tool said no.
+#[cfg(target_os = "linux")]
+pub(super) fn failure(tool: &str, ran: &Ran) -> Failed {
+    refused(complaint(tool, ran))
 }
 
 fn forgiven(command: &Command, ran: &Ran) -> bool {
