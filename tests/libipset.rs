@@ -44,7 +44,7 @@ fn does(libipset: &mut Libipset, guard: &IpsetGuard, verb: SetVerb) -> bool {
     libipset.run(&SetBatch::Ipset { guard: guard.clone(), verb }).is_some()
 }
 
-/// The lines of `ipset save` for elements, in order; times that run down are cut to their digits.
+/// The lines of `ipset save` for elements, in order.
 fn saved() -> Vec<String> {
     let text = run("ipset save");
     let mut lines: Vec<String> =
@@ -142,7 +142,7 @@ fn what_it_cannot_do_is_left_to_others() {
             (0..2000).map(|i| add(&format!("10.0.{}.{}", i / 250, i % 250), None)).collect();
         assert!(!does(&mut library, &four, SetVerb::Change(many)), "full");
         run("ipset destroy a4-sshd");
-        run("ipset create a4-sshd hash:mac");
+        run("ipset create a4-sshd hash:net");
         assert!(!does(&mut library, &four, SetVerb::Start), "another kind is in the way");
         assert_eq!(library.notes(), Vec::<String>::new());
     });
