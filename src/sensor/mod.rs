@@ -582,7 +582,12 @@ impl Sensor {
         now: Timestamp,
         effects: &mut Effects,
     ) {
-        if self.settings.block(mode.proto()) != Block::No && self.is_protected(host) {
+        let block = self.settings.block(mode.proto());
+        // Where 1.2 notes whom it would have blocked, 2.x has nothing to add to its line.
+        if block == Block::No && self.settings.form == Form::Two {
+            return;
+        }
+        if block != Block::No && self.is_protected(host) {
             if self.protected_told.len() < PROTECTED_TOLD_MAX && self.protected_told.insert(host) {
                 let text = format!(
                     "adminalert: Host {host} is protected (gateway, resolver or link-local): not blocked"

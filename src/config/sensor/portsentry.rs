@@ -79,7 +79,9 @@ fn quoted(key: &str) -> String {
 fn unknown(name: &str, line: &str, at: Place) -> Finding {
     let upper = name.to_ascii_uppercase();
     let hint = HINTS.iter().find(|(known, _)| *known == upper);
-    let write = match (hint, nearest(&upper, KEYS.iter().map(|(key, _)| *key))) {
+    let same = KEYS.iter().map(|(key, _)| *key).find(|key| *key == upper);
+    let near = same.or_else(|| nearest(&upper, KEYS.iter().map(|(key, _)| *key)));
+    let write = match (hint, near) {
         (Some((_, hint)), _) => (*hint).to_owned(),
         (None, Some(near)) => format!("did you mean {near}?"),
         (None, None) => "remove it, or put a # before it".to_owned(),
