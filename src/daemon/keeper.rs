@@ -80,6 +80,14 @@ impl Keeper {
         self.disabled.is_none() && self.spec.is_some()
     }
 
+    /// Its logs are these from now on: those that it no longer has are not missing any more.
+    pub fn forget_others(&mut self, spec: &JailSpec) {
+        self.missing.retain(|(source, _)| {
+            let names = |glob: &str| *glob == **source || matches_glob(glob, source);
+            spec.logpath.iter().any(|log| names(&log.glob))
+        });
+    }
+
     /// Takes note of what a reader says of one of its logs.
     pub fn hear(&mut self, notice: &Notice) {
         let source = &notice.source;
@@ -197,9 +205,6 @@ fn origin(spec: &JailSpec) -> Result<Option<Origin>, String> {
             match (has_log, to_journal) {
                 (false, true) => Some(journal(&[])?),
                 (false, false) if spec.logpath.is_empty() => None,
-                (false, false) if spec.skip_if_nologs => {
-                    return Err("none of its logs is there (`skip_if_nologs`)".to_owned());
-                }
                 _ => Some(files(false)),
             }
         }

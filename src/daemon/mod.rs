@@ -24,9 +24,10 @@ pub mod sensor;
 pub mod sessions;
 pub mod start;
 pub mod surroundings;
+pub mod thrift;
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -76,6 +77,14 @@ pub fn serve(mut options: Options) -> Result<(), Refusal> {
         (Err(bad), false) => Err(bad.0),
     };
     let at_terminal = options.foreground && std::io::stdin().is_terminal();
+    if let (true, true, Ok(target)) = (options.foreground, std::io::stderr().is_terminal(), &target)
+        && target.is_file()
+    {
+        // Whoever sits there sees nothing else.
+        let text =
+            format!("guarding; the log is {}, --logtarget STDOUT shows it here", target.name);
+        let _ = writeln!(std::io::stderr(), "sentryban-server: {text}");
+    }
     let mut herald = Herald::none();
     if !options.foreground {
         match start::go_to_background(options.timeout_s)? {
@@ -121,6 +130,7 @@ impl Plan {
         if let Some(name) = &options.pname {
             set_name(name);
         }
+        raise_limits();
         let now = time::now();
         let mut told: Vec<(Level, String)> = Vec::new();
         let mut log = open_log(&main, target, level, &mut told)?;
@@ -254,6 +264,14 @@ fn closed_door(error: &ListenError) -> Refusal {
         ListenError::Io(path, error) => return Refusal::of_path("socket", path, error),
     };
     Refusal::new(kind, text)
+}
+
+/// Each log that is followed is an open file: as many as the system allows.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the limit as it is, fewer logs can be followed, and the reader says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn watch_signals(sender: inbox::Sender) -> std::io::Result<()> {

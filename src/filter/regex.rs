@@ -171,10 +171,21 @@ impl Pattern {
         self.machine.as_ref()?.first_bytes()
     }
 
+    /// The same of the byte behind the first, whatever that is.
+    pub fn second_bytes(&self) -> Option<Bytes> {
+        self.machine.as_ref()?.second_bytes()
+    }
+
     /// Looks for the pattern in ASCII text by the quick machine alone. The groups of a hit are in
     /// `memory`, by [`Pattern::range`].
     pub fn search_ascii(&self, text: &[u8], memory: &mut Memory) -> Outcome {
         self.machine.as_ref().map_or(Outcome::Unknown, |machine| machine.search(text, memory))
+    }
+
+    /// The number by which [`Memory::group`] knows the group at position `group` of
+    /// [`Pattern::names`].
+    pub fn number(&self, group: usize) -> Option<usize> {
+        self.indices.get(group).copied()
     }
 
     /// Where the group at position `group` of [`Pattern::names`] lies after

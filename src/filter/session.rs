@@ -10,10 +10,9 @@
 //!
 //! Source of the rules: fail2ban 1.0.2 and 1.1.1, measured on their annotated sample logs.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use hashbrown::HashMap;
 
 use super::{Field, Fields};
 use crate::{record::CutLine, time::Timestamp};

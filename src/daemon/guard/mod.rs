@@ -55,6 +55,10 @@ const EVENTS_PER_TURN_MAX: usize = 256;
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
 const HOUSEKEEPING_S: i64 = 1;
+/// So long after a write memory is given back that is not needed any more, in seconds.
+const THRIFT_S: i64 = 10;
+/// The same behind a start.
+const THRIFT_AT_START_S: i64 = 1;
 /// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
 const LOOK_AROUND_S: i64 = 1;
 
@@ -70,12 +74,17 @@ pub struct Guard {
     effects: Effects,
     /// What the store is to write with the effects of this turn, before or behind them.
     entries: Vec<store::Entry>,
+    /// So many of them may wait for others, until `write_due`.
+    held_entries: usize,
+    write_due: Option<Timestamp>,
+    /// Something happened that nobody will read again.
+    pressing: bool,
     jails: IndexMap<JailName, Keeper>,
     runners: HashMap<JailName, Runner>,
     /// What each jail's actions want to know of bans.
     wants: HashMap<JailName, Vec<Want>>,
     /// Runners of jails that are gone, until their last orders are done.
-    leaving: Vec<Runner>,
+    leaving: Vec<(JailName, Runner)>,
     /// Orders that a full runner did not take.
     waiting: Vec<(JailName, super::runner::Job)>,
     /// The engine's number of the last act.
@@ -101,6 +110,9 @@ pub struct Guard {
     started: Timestamp,
     looked_around: Timestamp,
     housekeeping_due: Option<Timestamp>,
+    thrift_due: Option<Timestamp>,
+    /// The code of the start has been let go.
+    started_up: bool,
     ending: Option<Ending>,
     /// The foreground's terminal went away, or Ctrl-C was typed on it: an emergency exit.
     at_terminal: bool,
@@ -183,6 +195,9 @@ impl Guard {
             engine: Engine::new(time::Zone::Local, time::seed()),
             effects: Effects::default(),
             entries: Vec::new(),
+            held_entries: 0,
+            write_due: None,
+            pressing: false,
             jails: IndexMap::new(),
             runners: HashMap::new(),
             wants: HashMap::new(),
@@ -206,6 +221,8 @@ impl Guard {
             started: now,
             looked_around: Timestamp::default(),
             housekeeping_due: None,
+            thrift_due: Some(now.plus_secs(THRIFT_AT_START_S)),
+            started_up: false,
             ending: None,
             at_terminal,
         })
@@ -248,6 +265,7 @@ impl Guard {
         self.release_late();
         self.settle();
         self.housekeep();
+        self.save();
         self.log.flush();
     }
 
@@ -274,8 +292,9 @@ impl Guard {
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
-        let due = [self.engine.next_timeout(), self.housekeeping_due]
-            .into_iter()
+        let own = [self.housekeeping_due, self.write_due, self.thrift_due];
+        let due = std::iter::once(self.engine.next_timeout())
+            .chain(own)
             .flatten()
             .chain(held)
             .fold(idle, Timestamp::min);
@@ -284,6 +303,11 @@ impl Guard {
     }
 
     fn handle(&mut self, event: Event) {
+        self.pressing |= !matches!(
+            &event,
+            Event::Read(Report::Batch(reader::Batch { shared: true, position: Some(_), .. }), _)
+                | Event::Done(_)
+        );
         match event {
             Event::Read(Report::Batch(batch), pass) => {
                 self.take_batch(batch);
@@ -299,7 +323,13 @@ impl Guard {
                 self.say(remark.level, "actions", &text);
             }
             Event::Noted(level, text) => self.say(level, "sensor", &text),
-            Event::Asked(asked) => self.answer(asked),
+            Event::Asked(asked) => {
+                // Some answers come out of the store.
+                self.gather();
+                self.write();
+                self.answer(asked);
+                self.pressing = true;
+            }
             Event::Signal(signal) => self.signal(signal),
             Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
             Event::Ignored { jail, number, ignored, trouble } => {
@@ -358,6 +388,12 @@ impl Guard {
         };
         match mark {
             Mark::Ignore => {
+                // Name servers that are out of order know no name; what was known is better.
+                match addresses.is_empty() {
+                    true if !self.watcher.lost(&name) => return,
+                    true => {}
+                    false => self.watcher.found(&name),
+                }
                 ask!(self.handle(Input::Name { name: name.into(), addresses }));
             }
             Mark::Failure(jail, failure) => {
@@ -413,7 +449,10 @@ impl Guard {
             // A plan for a tool may have several lines.
             let note = note.trim().replace('\n', "; ");
             let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
-            let level = if self.options.dry_run { Level::NOTICE } else { Level::WARNING };
+            let level = match note.starts_with("would run") {
+                true => Level::NOTICE,
+                false => Level::WARNING,
+            };
             self.say(level, "actions", &text);
         }
         if let Some(error) = &outcome.error {
@@ -457,6 +496,18 @@ impl Guard {
         self.housekeeping_due = Some(self.now.plus_secs(pause));
         for name in self.watcher.names() {
             self.resolver.ask(Question::Addresses(name), Mark::Ignore);
+        }
+    }
+
+    /// Gives back what is not needed any more.
+    fn save(&mut self) {
+        if self.thrift_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.thrift_due = None;
+        super::thrift::trim_heap();
+        if !std::mem::replace(&mut self.started_up, true) {
+            super::thrift::drop_code();
         }
     }
 

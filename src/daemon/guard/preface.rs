@@ -51,7 +51,8 @@ impl Guard {
                 _ => first,
             };
             let retries = rules.maxretry;
-            let text = format!("Jail '{name}' bans after {retries} failure(s), for {text}");
+            let failures = if retries == 1 { "failure" } else { "failures" };
+            let text = format!("Jail '{name}' bans after {retries} {failures}, for {text}");
             self.say(Level::NOTICE, "server", &text);
         }
     }

@@ -98,7 +98,7 @@ impl Guard {
             .map(|mode| mode.word())
             .collect();
         let said = format!("The sensor starts: {}", modes.join(" "));
-        let executor = self.executors.executor();
+        let executor = self.executors.executor(None);
         self.desk.post = Some(Post::start(Start { spec, terminal: false, executor, output })?);
         self.say(Level::INFO, "sensor", &said);
         Ok(())

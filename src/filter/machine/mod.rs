@@ -115,6 +115,8 @@ pub struct Machine {
     start: Start,
     /// With what an anchored match begins.
     first: Option<Bytes>,
+    /// And what comes behind that.
+    second: Option<Bytes>,
 }
 
 /// Where a match can begin.

@@ -127,10 +127,7 @@ impl Machine {
             memory.steps = memory.steps.checked_sub(1).ok_or(TooLong)?;
             let Some(now) = self.steps.get(step) else { return Ok(None) };
             let next = match now {
-                Step::Text(word) => {
-                    let there = text.get(at..).is_some_and(|rest| rest.starts_with(word));
-                    there.then(|| (step + 1, at + word.len()))
-                }
+                Step::Text(word) => stands_at(word, text, at).then(|| (step + 1, at + word.len())),
                 Step::One(set) => {
                     let there = text.get(at).is_some_and(|byte| set.has(*byte));
                     there.then_some((step + 1, at + 1))
@@ -266,8 +263,14 @@ struct TooLong;
 
 impl Word {
     fn is_at(&self, text: &[u8], at: usize) -> bool {
-        text.get(at..).is_some_and(|rest| rest.starts_with(&self.text))
+        stands_at(&self.text, text, at)
     }
+}
+
+/// True if `word` stands there. Most of the time, its first byte says no.
+#[inline(always)]
+fn stands_at(word: &[u8], text: &[u8], at: usize) -> bool {
+    text.get(at) == word.first() && text.get(at..).is_some_and(|rest| rest.starts_with(word))
 }
 
 /// How far the run's set goes from `at`, at most `max` bytes.
