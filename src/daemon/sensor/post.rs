@@ -36,7 +36,7 @@ const LOOK_US: i64 = 1_000_000;
 /// Rules that translate addresses, name servers and ports that could not be bound: so often.
 const SLOW_LOOK_US: i64 = 5_000_000;
 /// The ignore file is looked at before packets, at most so often, in microseconds.
-const IGNORE_US: i64 = 5_000;
+const IGNORE_US: i64 = 500;
 /// A syslog that is behind gets the rest after so long, in microseconds.
 const BEHIND_US: i64 = 20_000;
 /// So many letters are read in a row.

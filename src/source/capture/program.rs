@@ -596,7 +596,7 @@ mod tests {
         ];
         for (name, packet, comes) in rows {
             assert_eq!(run(&program, &packet) != 0, comes, "{name}");
-            let changes: [(&str, fn(&mut Packet)); 4] = [
+            let changes: [(&str, Change); 4] = [
                 ("other interface", |packet| packet.interface = 3),
                 ("other VLAN", |packet| packet.vlan = 0x2005),
                 ("other host", |packet| packet.kind = 3),
@@ -609,6 +609,8 @@ mod tests {
             }
         }
     }
+
+    type Change = fn(&mut Packet);
 
     fn sent(packet: Packet) -> Packet {
         Packet { kind: FROM_US, ..packet }
