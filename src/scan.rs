@@ -21,7 +21,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Marks, Memory, Sessions},
+    filter::{Fields, Filter, Hit, Marks, Memory, Recall, Sessions},
     time::Timestamp,
 };
 
@@ -130,6 +130,8 @@ pub struct Scanner {
     memory: Memory,
     /// The same for prefregex, whose groups are asked for once a failregex has matched.
     pre_memory: Memory,
+    /// What lines like the next one began with.
+    recall: Recall,
     /// The number of prefregex' group of what it hands on.
     content: Option<usize>,
     /// What matched on a line; kept for its memory.
@@ -209,6 +211,7 @@ impl Scanner {
             has_preset: false,
             memory: Memory::default(),
             pre_memory: Memory::default(),
+            recall: Recall::default(),
             content,
             matches: Vec::new(),
             sessions: Sessions::default(),

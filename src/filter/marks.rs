@@ -109,8 +109,8 @@ impl Marks {
     }
 
     /// The connection, if there is one, read from the text that the ranges are of.
-    pub fn session_of<'a>(&self, text: &'a [u8]) -> Option<&'a str> {
-        str::from_utf8(text.get(self.session.clone()?)?).ok()
+    pub fn session_of<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        text.get(self.session.clone()?)
     }
 
     /// What the rules ask for, read from the same text.
@@ -120,7 +120,7 @@ impl Marks {
             gained: self.gained.unwrap_or(false),
             forget: self.forget.unwrap_or(false),
             named: self.named,
-            user: self.user.clone().and_then(|user| str::from_utf8(text.get(user)?).ok()),
+            user: self.user.clone().and_then(|user| text.get(user)),
         }
     }
 }

@@ -96,6 +96,7 @@ impl Scanner {
         let mut behind_front = new_cursor(wants, true);
         let mut others = None;
         while start < block.len() {
+            let mut known_end = None;
             // Most lines end here: dated as the last one, and without any of the texts.
             if wants != Wants::Lines
                 && behind_front.gate.is_strict()
@@ -111,11 +112,15 @@ impl Scanner {
                     prefixed += if gate.takes_every_line { run.lines } else { 0 };
                     last_front = block.get(run.last..run.next).map(trim_break);
                     start = run.next;
-                    continue;
+                    if run.end.is_none() {
+                        continue;
+                    }
                 }
+                known_end = run.end;
             }
             let rest = block.get(start..).unwrap_or_default();
-            let end = memchr(b'\n', rest).map_or(block.len(), |at| start + at);
+            let find_end = || memchr(b'\n', rest).map_or(block.len(), |at| start + at);
+            let end = known_end.unwrap_or_else(find_end);
             let line = trim_break(block.get(start..end).unwrap_or_default());
             number += 1;
             let from = start;
@@ -123,14 +128,14 @@ impl Scanner {
             if line.first().is_none_or(|b| *b == b'#') {
                 continue;
             }
-            if let Some(line) = last_front.take() {
-                undated = self.dates.front_match().map(|found| (line, found)).or(undated);
-            }
             let fits = self.dates.front().is_some_and(|front| front.fits(rest));
             let found = if fits {
                 self.dates.count_fronts(1, now);
                 self.dates.front_match()
             } else {
+                if let Some(line) = last_front.take() {
+                    undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+                }
                 self.dates.find_again(line, now)
             };
             // Whatever its stamp, a blank behind it tells as much.
@@ -198,13 +203,18 @@ impl Scanner {
                 };
                 if told {
                     // A line that has no date of its own leaves the last one as it is.
-                    if !found.cut.is_empty() {
+                    if fits {
+                        last_front = Some(line);
+                    } else if !found.cut.is_empty() {
                         undated = Some((line, found.clone()));
                     }
                     continue;
                 }
             }
             tally.passed_many(std::mem::take(&mut passed), std::mem::take(&mut prefixed));
+            if let Some(line) = last_front.take() {
+                undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+            }
             if let Some((line, found)) = undated.take() {
                 self.note_date(&decoded(line), &found, now);
             }

@@ -262,7 +262,7 @@ impl Scanner {
         self.matches.clear();
         let (mut content, mut offset) = (text, 0);
         if let Some(prefregex) = &filter.prefregex {
-            match prefregex.pattern.search_ascii(text, &mut self.pre_memory) {
+            match prefregex.pattern.search_line(text, &mut self.recall, &mut self.pre_memory) {
                 Outcome::Found => {}
                 Outcome::Nowhere => return Some(false),
                 Outcome::Unknown => return None,
@@ -325,15 +325,15 @@ impl Scanner {
             draft.lines = matched.to_vec();
             return self.name_offender(regex, &mut draft, false, time);
         };
-        let merged = self.sessions.merge(&id, fields, matched, now);
+        let merged = self.sessions.merge(id.as_bytes(), fields, matched, now);
         let mut draft = merged.draft;
         let conclusion = match draft.is_nofail() && !self.options.check_all {
             true => Conclusion::Nothing,
             false => self.name_offender(regex, &mut draft, true, time),
         };
         match merged.goes_on {
-            true => self.sessions.keep(&id, draft, now),
-            false => self.sessions.forget(&id),
+            true => self.sessions.keep(id.as_bytes(), draft, now),
+            false => self.sessions.forget(id.as_bytes()),
         }
         conclusion
     }
@@ -393,7 +393,7 @@ impl Scanner {
             lookup,
             time,
             fields: draft.fields.clone(),
-            users: draft.users().to_vec(),
+            users: draft.users(),
             attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
             lines: draft.lines.clone(),
             nofail: draft.is_nofail(),

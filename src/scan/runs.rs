@@ -16,6 +16,8 @@ pub struct Run {
     pub last: usize,
     /// Where the line behind the run begins.
     pub next: usize,
+    /// Where that line ends, if it is known.
+    pub end: Option<usize>,
 }
 
 /// The run of lines at `start`, each of which `fits` (it is given the block from the line's
@@ -23,16 +25,16 @@ pub struct Run {
 /// the end of the block is not looked at.
 #[inline(always)]
 pub fn run(block: &[u8], start: usize, limit: usize, fits: impl Fn(&[u8]) -> bool) -> Run {
-    let mut run = Run { lines: 0, last: start, next: start };
+    let mut run = Run { lines: 0, last: start, next: start, end: None };
     let mut base = start;
     while let Some(chunk) = block.get(base..).and_then(|rest| rest.first_chunk::<CHUNK>()) {
         let mut ends = Newlines::of(chunk);
         while let Some(end) = ends.next() {
             let end = base + end;
             if end > limit || !block.get(run.next..).is_some_and(&fits) {
-                return run;
+                return Run { end: Some(end), ..run };
             }
-            run = Run { lines: run.lines + 1, last: run.next, next: end + 1 };
+            run = Run { lines: run.lines + 1, last: run.next, next: end + 1, end: None };
         }
         base += CHUNK;
     }
@@ -104,10 +106,13 @@ mod tests {
         let block = lines.as_bytes();
         let fits = |text: &[u8]| text.first() == Some(&b'a');
         let all = run(block, 0, usize::MAX, fits);
-        assert_eq!(all, Run { lines: 3, last: 12, next: 20 });
-        assert_eq!(run(block, 0, 11, fits), Run { lines: 2, last: 6, next: 12 });
-        assert_eq!(run(block, 0, 10, fits), Run { lines: 1, last: 0, next: 6 });
-        assert_eq!(run(block, 20, usize::MAX, fits), Run { lines: 0, last: 20, next: 20 });
+        assert_eq!(all, Run { lines: 3, last: 12, next: 20, end: Some(26) });
+        assert_eq!(run(block, 0, 11, fits), Run { lines: 2, last: 6, next: 12, end: Some(19) });
+        assert_eq!(run(block, 0, 10, fits), Run { lines: 1, last: 0, next: 6, end: Some(11) });
+        assert_eq!(
+            run(block, 20, usize::MAX, fits),
+            Run { lines: 0, last: 20, next: 20, end: Some(26) }
+        );
         let rest = run(block, 27, usize::MAX, fits);
         assert_eq!(27 + 7 + 2 * (rest.lines as usize - 1), rest.next);
         assert!(block.len() - rest.next < CHUNK);

@@ -17,11 +17,13 @@
 mod bytes;
 mod compile;
 mod conditions;
+mod head;
 mod run;
 
 use bytes::Table;
 
 pub use bytes::Bytes;
+pub use head::{Head, Recall};
 pub use run::{Memory, Outcome};
 
 use memchr::memmem;
