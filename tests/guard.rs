@@ -171,7 +171,9 @@ fn a_month_on_a_recording_ipfw() {
     let calls = dir.path().join("calls");
     // As on a fresh system: a table that is asked for is not there, nor is its rule.
     let script = format!(
-        "#!/bin/sh\necho \"ipfw $*\" >> {}\ncase \"$*\" in *info|list*) exit 69 ;; esac\n",
+        "#!/bin/sh\ncase \"$*\" in\n*/dev/stdin) sed 's/^/ipfw -q /' >> {0} ;;\n\
+         *info|list*) echo \"ipfw $*\" >> {0}; exit 69 ;;\n\
+         *) echo \"ipfw $*\" >> {0} ;;\nesac\n",
         calls.display()
     );
     let program = dir.file("bin/ipfw", script);
