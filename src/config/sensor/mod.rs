@@ -147,6 +147,8 @@ pub fn read_sensor(written: &Options, places: &Places) -> (SensorSpec, Vec<Findi
     {
         findings.extend(ignore::parse(&text, &path).1);
     }
+    findings
+        .sort_by(|one, other| (&one.at.file, one.at.line).cmp(&(&other.at.file, other.at.line)));
     spec.broken = findings.iter().any(Finding::is_fault);
     (spec, findings)
 }
