@@ -5,6 +5,7 @@
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
 #   make bench     measure beside the peers that are installed; five minutes or so
+#   make bench-guard   the same for the running guard, as root, in network namespaces
 #   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
 #   make man       render the man pages anew
 #   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc INIT=systemd|openrc|rcd|none
@@ -21,7 +22,7 @@ SECONDS = 600
 TARGET =
 BENCH_FLAGS =
 
-PROGRAMS = sentryban-client sentryban-regex sentryban-server
+PROGRAMS = sentryban-client sentryban-regex sentryban-sensor sentryban-server
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +47,9 @@ check:
 
 bench: release
 	python3 tests/bench/run.py --record $(BENCH_FLAGS)
+
+bench-guard: release
+	python3 tests/bench/guard.py --record $(BENCH_FLAGS)
 
 fuzz:
 	sh contrib/fuzz/run.sh $(SECONDS) $(TARGET)
@@ -104,5 +108,5 @@ install-logrotate:
 install-none:
 	@echo "start it: $(PREFIX)/bin/sentryban-server"
 
-.PHONY: help release run test check bench fuzz man install install-files \
+.PHONY: help release run test check bench bench-guard fuzz man install install-files \
     install-systemd install-openrc install-rcd install-logrotate install-none

@@ -11,15 +11,17 @@
 
 pub mod block;
 mod gate;
+mod grams;
 mod judge;
 mod multiline;
+mod runs;
 pub mod survey;
 
 use std::{ops::Range, sync::Arc};
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Marks, Memory, Sessions},
+    filter::{Fields, Filter, Hit, Marks, Memory, Recall, Sessions},
     time::Timestamp,
 };
 
@@ -67,14 +69,23 @@ pub struct Failure {
     pub nofail: bool,
 }
 
-/// A match whose session another scanner has to ask. Ranges are bytes of the block.
+impl Failure {
+    /// One of which only the number is asked for.
+    fn counted(regex: usize, nofail: bool) -> Failure {
+        Failure { regex, nofail, ..Failure::default() }
+    }
+}
+
+/// A match whose session another scanner has to ask.
 #[derive(Clone, Debug)]
 struct Event {
     /// Number of the line within the block, from 1.
     number: u64,
+    /// Where it stands in the block.
     line: Range<usize>,
     prefixed: bool,
     regex: usize,
+    /// In bytes from the beginning of the line.
     marks: Marks,
 }
 
@@ -117,6 +128,14 @@ pub struct Scanner {
     preset: Bits,
     has_preset: bool,
     memory: Memory,
+    /// The same for prefregex, whose groups are asked for once a failregex has matched.
+    pre_memory: Memory,
+    /// What lines like the next one began with.
+    recall: Recall,
+    /// The number of prefregex' group of what it hands on.
+    content: Option<usize>,
+    /// What matched on a line; kept for its memory.
+    matches: Vec<(usize, Marks)>,
     sessions: Sessions,
     /// The last `maxlines` lines that no failure has taken.
     buffer: Vec<CutLine>,
@@ -157,8 +176,9 @@ impl Parts<'_> {
 impl Scanner {
     /// A scanner for one log.
     pub fn new(filter: Filter, dates: DateDetector, options: ScanOptions) -> Scanner {
-        let gate = Arc::new(Gate::new(&filter));
-        Scanner::with(Arc::new(filter), gate, dates, options)
+        let filter = Arc::new(filter);
+        let gate = Arc::new(Gate::new(Arc::clone(&filter)));
+        Scanner::with(filter, gate, dates, options)
     }
 
     /// Another scanner of the same filter, for another log: nothing is in its buffers yet.
@@ -173,6 +193,8 @@ impl Scanner {
         dates: DateDetector,
         options: ScanOptions,
     ) -> Scanner {
+        let prefregex = filter.prefregex.as_ref().map(|prefregex| &prefregex.pattern);
+        let content = prefregex.and_then(|pattern| pattern.number(pattern.group("content")?));
         Scanner {
             is_plain: block::is_plain(&filter),
             details: true,
@@ -188,6 +210,10 @@ impl Scanner {
             preset: Bits::default(),
             has_preset: false,
             memory: Memory::default(),
+            pre_memory: Memory::default(),
+            recall: Recall::default(),
+            content,
+            matches: Vec::new(),
             sessions: Sessions::default(),
             buffer: Vec::new(),
             last_date: None,

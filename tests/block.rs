@@ -135,6 +135,18 @@ const SMALL: &[Small] = &[
         1,
         None,
     ),
+    // Sessions that are named by the end of a line.
+    (
+        &[
+            r"<F-MLFID>s\d: gone\s+</F-MLFID>",
+            r"<F-NOFAIL>come</F-NOFAIL> from <F-MLFID>\S+\s+</F-MLFID>",
+            r"<F-MLFID>s\d: <F-USER>bad\s+\w+\s*</F-USER></F-MLFID>",
+        ],
+        "",
+        &[],
+        1,
+        None,
+    ),
     // A buffer of several lines.
     (&["^bad <HOST>$", "^come from <HOST>$<SKIPLINES>^gone wrong"], "", &["root"], 3, None),
     // Beyond the quick machine: references back, case, looking back, names of nothing.
@@ -266,6 +278,122 @@ fn logs_that_once_came_to_different_things() {
         let case = Case { name: what, filter: &filter, dates: small.4, options, log };
         assert!(case.check(&mut Random(3)) > 0, "{what}: nothing matched");
     }
+}
+
+/// Stamps as a log repeats them, where `@` may be any digit from one line to the next.
+const STEADY: [&str; 7] = [
+    "Mar  3 04:05:@@",
+    "2026-03-03 04:05:0@",
+    "2026-03-03T04:05:@@.@@@@@@+00:00",
+    "2026-03-03 04:05:1@,@@@",
+    "2026-03-03T04:05:2@Z",
+    "2026-03-03 04:05:@@ +0100",
+    "1772510@@@",
+];
+
+/// Most lines of a log are dated like the one before and hold nothing of interest, and go by in
+/// runs. Here they do, up to lines that only look like it.
+#[test]
+fn runs_of_like_lines_make_the_same_of_a_block_as_of_its_lines() {
+    let mut random = Random(4);
+    let mut matched = 0;
+    for (number, small) in SMALL.iter().enumerate() {
+        let filter = compiled(&spec(small), false);
+        for round in 0..6 {
+            let log = steady_log(&mut random, LINES, 150);
+            let options = ScanOptions { check_all: round % 2 == 1, ..ScanOptions::default() };
+            let name = format!("small filter {number}");
+            let case = Case { name: &name, filter: &filter, dates: small.4, options, log: &log };
+            matched += case.check(&mut random);
+        }
+    }
+    assert!(matched > 1000, "only {matched} lines matched");
+}
+
+/// So many texts that they are not searched for as few are, and failregexes that require none.
+#[test]
+fn many_texts_make_the_same_of_a_block_as_of_its_lines() {
+    let mut fails: Vec<String> = (0..45)
+        .map(|n| match n % 5 {
+            0 => format!(r"^\s*\S+ (?:app|tool)\[\d+\]: text number {n} of <HOST>"),
+            1 => format!(r"^ host app: text number {n}\d? of <HOST>$"),
+            2 => format!("text number {n} of <ADDR>"),
+            3 => format!(r"^<HOST> text number {n}"),
+            _ => format!(r"^(?:\[\])? host \S+ \w+ number {n} of <F-ID>\w+</F-ID>"),
+        })
+        .collect();
+    fails.extend([r"^\s[+-]\d{4} <HOST>", r"^\s*\(<HOST>", "^<HOST> odd"].map(str::to_owned));
+    let mut lines: Vec<String> = (0..60)
+        .map(|n| match n % 6 {
+            0 => format!("host app[7]: text number {n} of 192.0.2.{n}"),
+            1 => format!("host app: text number {n} of 192.0.2.{n}"),
+            2 => format!("x text number {n} of text number {} of 2001:db8::{n}", n + 1),
+            3 => format!("192.0.2.{n} text number {n}"),
+            4 => format!("[] host app: text number {n} of who"),
+            _ => format!("host app: a text numbered {n}, quite harmless as that, of 192.0.2.{n}"),
+        })
+        .collect();
+    lines.extend(["+0100 192.0.2.7", "(192.0.2.8", "192.0.2.9 odd"].map(str::to_owned));
+    lines.extend((0..40).map(|_| "host app: quite harmless".to_owned()));
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let fails: Vec<&str> = fails.iter().map(String::as_str).collect();
+    let located = |text: &&str| Located::new((*text).to_owned(), Place::command_line());
+    let spec = FilterSpec {
+        name: "many".to_owned(),
+        failregex: fails.iter().map(located).collect(),
+        ..FilterSpec::default()
+    };
+    let filter = compiled(&spec, false);
+    let mut random = Random(5);
+    let mut matched = 0;
+    for round in 0..12 {
+        let log = steady_log(&mut random, &lines, 300);
+        let options = ScanOptions { check_all: round % 2 == 1, ..ScanOptions::default() };
+        let case = Case { name: "many texts", filter: &filter, dates: None, options, log: &log };
+        matched += case.check(&mut random);
+    }
+    assert!(matched > 300, "only {matched} lines matched");
+}
+
+/// A log whose lines are dated alike, with a few that are not quite.
+fn steady_log(random: &mut Random, lines: &[&str], count: usize) -> Vec<u8> {
+    let stamp = random.pick(&STEADY);
+    let mut log = Vec::new();
+    for _ in 0..count {
+        let mut line: Vec<u8> = stamp
+            .bytes()
+            .map(|byte| if byte == b'@' { b'0' + random.below(6) as u8 } else { byte })
+            .collect();
+        let length = line.len();
+        line.push(b' ');
+        line.extend(random.pick(lines).bytes());
+        line.resize(line.len() + random.below(3) * random.below(40), b'.');
+        match random.below(40) {
+            // Within the stamp or right behind it.
+            0..3 => {
+                let at = random.below(length + 3);
+                line[at] = random.pick(b"069 2Z+-\t\0\xc3[u");
+            }
+            3 => line.truncate(random.below(length + 4)),
+            4 => {
+                drop(line.splice(
+                    length..length,
+                    random.pick(&[" ", "2026 ", " 2026", " +0200"]).bytes(),
+                ))
+            }
+            5 => drop(line.drain(..length)),
+            6 => line.insert(0, random.pick(b" [#x")),
+            7 => line.push(b'\r'),
+            8 => line.push(0xff),
+            9 => line.extend_from_within(..),
+            _ => {}
+        }
+        line.push(b'\n');
+        log.extend(line);
+    }
+    let end = log.len() - random.below(2);
+    log.truncate(end);
+    log
 }
 
 fn spec((fails, prefix, ignores, maxlines, _): &Small) -> FilterSpec {
@@ -580,7 +708,7 @@ impl Tally for Heard {
         self.prefixed += prefixed;
     }
 
-    fn concluded(&mut self, _line: &str, regex: usize, nofail: bool, prefixed: bool) {
+    fn concluded(&mut self, _line: &[u8], regex: usize, nofail: bool, prefixed: bool) {
         self.lines += 1;
         self.prefixed += u64::from(prefixed);
         *self.matches.entry((regex, nofail)).or_default() += 1;

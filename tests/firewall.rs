@@ -280,3 +280,17 @@ fn auto_takes_what_works_and_lift_takes_all_away() {
     lab.settles("192.0.2.2", true);
     assert!(lift::lift(&mut tools).gone.is_empty());
 }
+
+#[test]
+fn a_chain_that_cannot_be_finished_is_not_left_half() {
+    let tools = ["iptables", "ip6tables"];
+    let Some(_lab) = Lab::new(&tools) else { return };
+    let post = Post::new("iptables", &settings(&[("chain", "INPUT,NOSUCH")]));
+    let outcomes = post.order(Verb::Start, &[]);
+    let error = outcomes.into_iter().find_map(|outcome| outcome.error).unwrap_or_default();
+    assert!(error.contains("iptables: ") && error.contains("(exit code "), "{error}");
+    let left = run("iptables -S");
+    let left = String::from_utf8_lossy(&left.stdout).into_owned();
+    assert!(!left.contains("sb-lab"), "{left}");
+    post.finish();
+}

@@ -162,6 +162,59 @@ fn a_month_on_iptables() {
     a_month_on("iptables", &["iptables -F", "ip6tables -F"], "iptables -S");
 }
 
+/// The page's own firewall, which Linux has not: what it would have been told is recorded.
+#[test]
+fn a_month_on_a_recording_ipfw() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = Dir::new("ipfw");
+    jail_local(&dir, "ipfw");
+    let calls = dir.path().join("calls");
+    // As on a fresh system: a table that is asked for is not there, nor is its rule.
+    let script = format!(
+        "#!/bin/sh\necho \"ipfw $*\" >> {}\ncase \"$*\" in *info|list*) exit 69 ;; esac\n",
+        calls.display()
+    );
+    let program = dir.file("bin/ipfw", script);
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().join("bin").display(), std::env::var("PATH").unwrap());
+    // Without the right to change a firewall nothing would be run at all.
+    if !common::lab::is_root() {
+        return common::skip("a server that may run firewall commands takes root");
+    }
+    let server = Server::start_with(None, dir.path(), &[], &[("PATH", &path)]);
+    append(&dir, LINES);
+    for scanner in SCANNERS {
+        server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
+    }
+    let before = bans(&server);
+    assert!(before.iter().all(|line| line.contains(" + 2592000 = ")), "{before:?}");
+    server.client(&["unban", SCANNERS[0]]);
+    server.client(&["stop"]);
+    server.wait();
+    let calls = fs::read_to_string(&calls).unwrap();
+    let mut bans: Vec<&str> = calls
+        .lines()
+        .filter_map(|line| line.strip_prefix("ipfw -q table sb-portsentry add "))
+        .collect();
+    bans.sort_unstable();
+    let mut expected = SCANNERS;
+    expected.sort_unstable();
+    assert_eq!(bans, expected, "{calls}");
+    let others: Vec<&str> = calls.lines().filter(|line| !line.contains(" add 2")).collect();
+    for line in [
+        "ipfw -q table sb-portsentry create type addr",
+        "ipfw -q table sb-portsentry delete 205.210.31.91",
+        "ipfw -q table sb-portsentry destroy",
+    ] {
+        assert!(others.contains(&line), "never called: {line}\n{calls}");
+    }
+    let rule = " deny ip from table(sb-portsentry) to any";
+    assert!(
+        calls.lines().any(|line| line.starts_with("ipfw -q add ") && line.contains(rule)),
+        "{calls}"
+    );
+}
+
 fn has(tool: &str) -> bool {
     Command::new(tool)
         .arg("--version")
@@ -195,13 +248,13 @@ fn jails_wait_for_their_logs_and_broken_ones_say_so() {
     let log = server.log();
     assert!(log.contains("'broken' is disabled") && log.contains("no-such-filter"), "{log}");
 
-    let line = "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: a/192.0.2.1 to TCP port: 1080\n";
+    let line = "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: a/203.0.113.1 to TCP port: 1080\n";
     fs::write(&here, line).unwrap();
-    server.wait_log("[good] Ban 192.0.2.1");
+    server.wait_log("[good] Ban 203.0.113.1");
     fs::write(&late, "").unwrap();
     server.wait_log("Jail 'late' waits no longer");
-    fs::write(&late, line.replace("192.0.2.1", "192.0.2.2")).unwrap();
-    server.wait_log("[late] Ban 192.0.2.2");
+    fs::write(&late, line.replace("203.0.113.1", "203.0.113.2")).unwrap();
+    server.wait_log("[late] Ban 203.0.113.2");
     server.client(&["stop"]);
     server.wait();
 }

@@ -1,7 +1,12 @@
 //! How long bans take, for nft and ipset; run by hand, and printed:
 //! `cargo test --release --test netlink_speed -- --ignored --nocapture --test-threads 1`
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test, and what it measures"
+)]
 
 mod common;
 #[path = "common/netns.rs"]

@@ -188,6 +188,26 @@ fn past_bans_are_counted_by_jail_and_in_all() {
 }
 
 #[test]
+fn failures_of_one_second_keep_the_lines_of_each() {
+    let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
+    let id = Id::parse("192.0.2.1");
+    let failure = |line: &str| Entry::Failure {
+        jail: "sshd".into(),
+        ticket: sentryban::ticket::Ticket {
+            id: id.clone(),
+            time: at(100),
+            attempts: 1,
+            evidence: lines(&[line]),
+        },
+    };
+    let entries = [failure("a"), failure("it's \"b\""), failure("c")];
+    store.commit(&entries, at(100)).unwrap();
+    store.commit(&[ban("sshd", "192.0.2.1", 100, 600, 1)], at(100)).unwrap();
+    let evidence = store.evidence("sshd", &id).unwrap().unwrap();
+    assert_eq!(evidence.lines, lines(&["a", "it's \"b\"", "c"]).lines);
+}
+
+#[test]
 fn the_same_ban_again_changes_its_row_and_another_replaces_it() {
     let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
     let id = Id::parse("192.0.2.1");

@@ -550,3 +550,24 @@ fn whatever_happens_to_the_log_each_line_comes_once() {
         }
     }
 }
+
+/// A log without dates, as it stood before the first start, must not count as of now.
+#[test]
+fn an_undated_log_begins_with_what_is_written_from_now_on() {
+    let dir = Dir::new("undated");
+    let path = dir.file("log", "refused one\nrefused two\nhal");
+    let mut dated = |_: &[u8]| None;
+    let start = StartAt::Since(Timestamp::from_secs(1000), &mut dated);
+    let now = Timestamp::from_secs(2000);
+    let mut tail = Tail::open(&path, NewlineKind::default(), None, start, now);
+    let mut buffer = Vec::new();
+    let mut read = |tail: &mut Tail| {
+        let lines = tail.next(&mut buffer, 1 << 16, now).map(<[u8]>::to_vec);
+        String::from_utf8(lines.unwrap_or_default()).unwrap()
+    };
+    assert_eq!(read(&mut tail), "");
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    file.write_all(b"f three\nrefused four\n").unwrap();
+    let both = [read(&mut tail), read(&mut tail)].concat();
+    assert_eq!(both, "half three\nrefused four\n");
+}

@@ -24,7 +24,11 @@ impl DryRun {
 
 /// The same steps, said.
 fn said(plan: Plan) -> Plan {
-    let say = |step: Step| Step { work: Work::Say(format!("would run: {}", step.work)), ..step };
+    let say = |step: Step| match step.work {
+        // A banaction that is dry itself, in a run that is.
+        Work::Say(_) => step,
+        work => Step { work: Work::Say(format!("would run: {work}")), ..step },
+    };
     Plan { steps: plan.steps.into_iter().map(say).collect() }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Banaction, Call, Plan, Scope, Traits, iptables, native,
+    Banaction, Call, Change, Plan, Scope, Traits, iptables, native,
     plan::Work,
     sets::{
         self, BATCH_MAX, IPSET_NAME_MAX, IPSET_TIMEOUT_MAX_S, IpsetGuard, IptablesGuard, SetBatch,
@@ -123,6 +123,17 @@ impl Banaction for Ipset {
 
     fn ban(&self, bans: &[Ban], call: &Call) -> Plan {
         self.change(&native::additions(bans, call, IPSET_TIMEOUT_MAX_S))
+    }
+
+    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
+        let changes = native::additions(bans, call, IPSET_TIMEOUT_MAX_S);
+        let mut plan = Plan::default();
+        for family in [Family::Inet4, Family::Inet6] {
+            let own: Vec<Change> =
+                changes.iter().filter(|c| sets::family_of(c.net()) == family).copied().collect();
+            plan = plan.then(self.sets(family, SetVerb::Exactly(own)));
+        }
+        Some(plan)
     }
 
     fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {

@@ -73,6 +73,11 @@ pub trait Banaction: Send + fmt::Debug {
         self.ban(bans, call)
     }
 
+    /// Shuts out these and nobody else, in one go; none if this takes looking at what is held.
+    fn exactly(&self, _bans: &[Ban], _call: &Call) -> Option<Plan> {
+        None
+    }
+
     /// Lets in again. Whoever is not out is no fault.
     fn unban(&self, bans: &[Ban], call: &Call) -> Plan;
 

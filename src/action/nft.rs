@@ -102,6 +102,11 @@ impl Banaction for Nft {
         self.plan(SetVerb::Change(native::additions(bans, call, NFT_TIMEOUT_MAX_S)))
     }
 
+    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
+        let changes = native::additions(bans, call, NFT_TIMEOUT_MAX_S);
+        Some(self.plan(SetVerb::Exactly(changes)))
+    }
+
     fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
         self.plan(SetVerb::Change(native::deletions(bans)))
     }

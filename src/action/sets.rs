@@ -85,6 +85,9 @@ pub enum SetVerb {
     /// All that `Start` made is gone; the table, too, once it is empty. What is not there is no
     /// fault.
     Stop,
+    /// The sets hold exactly these afterwards, all of them [`Change::Add`]: what else they held is
+    /// out, and of what they held nothing was out meanwhile, as far as the kernel can do so.
+    Exactly(Vec<Change>),
     /// Fails if the chain or a set is missing, or one of these elements.
     Check(Vec<Cidr>),
     /// Prints all elements of all sets, one address or prefix a line.

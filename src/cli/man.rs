@@ -6,7 +6,7 @@
 use super::{
     client,
     flags::{Flag, Takes, Tool, Word},
-    regex, server,
+    regex, sensor, server,
 };
 
 /// One page of the manual.
@@ -31,6 +31,11 @@ pub const PAGES: &[Page] = &[
         file: "sentryban-regex.1",
         frame: regex::flags::TOOL.frame,
         tool: Some(&regex::flags::TOOL),
+    },
+    Page {
+        file: "sentryban-sensor.8",
+        frame: sensor::flags::TOOL.frame,
+        tool: Some(&sensor::flags::TOOL),
     },
     Page {
         file: "sentryban-server.8",

@@ -11,6 +11,8 @@ pub mod man;
 pub mod nearest;
 pub mod python;
 pub mod regex;
+#[cfg(target_os = "linux")]
+pub mod sensor;
 pub mod server;
 pub mod terminal;
 

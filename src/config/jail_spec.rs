@@ -25,7 +25,7 @@ pub struct JailSpec {
     pub backend: Located<Backend>,
     /// Files, as globs, in order.
     pub logpath: Vec<LogPath>,
-    /// Without a file the jail is quietly left out (`skip_if_nologs`).
+    /// While the jail waits for its log nobody is warned of that (`skip_if_nologs`).
     pub skip_if_nologs: bool,
     /// Without a file a jail with `backend = auto` turns to the journal (`systemd_if_nologs`).
     pub systemd_if_nologs: bool,

@@ -11,6 +11,10 @@ use std::{
     thread,
 };
 
+#[cfg(target_os = "linux")]
+use super::netlink;
+#[cfg(all(target_os = "linux", feature = "libipset"))]
+use super::runner::libipset::Libipset;
 use super::{
     helper::{Helper, HelperExecutor},
     log::Level,
@@ -23,8 +27,9 @@ use super::{
 };
 use crate::{
     action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
-    config::{self, ActionKind, ActionSpec, JailSpec, Tree},
+    config::{self, ActionKind, ActionSpec, JailSpec, Tree, sensor::Places},
     jail::Ask,
+    sensor::{Block, Mode},
     ticket::{Ban, BanTime},
     time,
 };
@@ -44,7 +49,13 @@ pub struct Executors {
     machine: Machine,
     /// A process with full rights, where the configuration has commands to run.
     helper: Option<Helper>,
+    binds: bool,
     questions: Option<SyncSender<(Ask, Hearer)>>,
+    #[cfg(target_os = "linux")]
+    own: netlink::Own,
+    /// The watch over our table of nf_tables; none until it is needed, or where it cannot be had.
+    #[cfg(target_os = "linux")]
+    losses: Option<Option<netlink::exec::Losses>>,
 }
 
 impl std::fmt::Debug for Executors {
@@ -59,7 +70,14 @@ impl Executors {
     /// all rights is started now or never.
     pub fn new(tree: &Tree, dry_run: bool, told: &mut Vec<(Level, String)>) -> Executors {
         let jails = config::read_jails(tree);
-        let needed = !dry_run && jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref()));
+        let (main, _) = config::read_main(tree);
+        let (sensor, _) = config::sensor::read_sensor(&main.sensor, &Places::default());
+        let sensor = sensor.settings;
+        let commands = sensor.kill_route.is_some() || sensor.kill_run_cmd.is_some();
+        let blocks = [sensor.block_tcp, sensor.block_udp] != [Block::No; 2];
+        let needed = !dry_run
+            && (commands && blocks
+                || jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref())));
         let helper = match needed.then(|| Helper::start(Path::new("/proc/self/exe"))) {
             Some(Ok(helper)) => Some(helper),
             Some(Err(error)) => {
@@ -69,7 +87,17 @@ impl Executors {
             }
             None => None,
         };
-        Executors { machine: Machine::look(dry_run), helper, questions: None }
+        let binds = [sensor.tcp, sensor.udp].into_iter().flatten().any(Mode::binds);
+        Executors {
+            machine: Machine::look(dry_run),
+            helper,
+            binds,
+            questions: None,
+            #[cfg(target_os = "linux")]
+            own: netlink::Own::default(),
+            #[cfg(target_os = "linux")]
+            losses: None,
+        }
     }
 
     /// The actions of a jail, and what is to be said about them.
@@ -81,12 +109,8 @@ impl Executors {
         spec: &JailSpec,
         notes: &mut Vec<String>,
     ) -> Result<Vec<Box<dyn Banaction>>, String> {
-        if wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
-            let why = "it has commands to run, and the helper that may run them is started with the \
-                       server only: restart needed";
-            return Err(why.to_owned());
-        }
-        let mut executor = self.executor();
+        self.can_run(spec)?;
+        let mut executor = self.executor(Some(spec));
         let mut actions: Vec<Box<dyn Banaction>> = Vec::new();
         for action in &spec.actions {
             let built =
@@ -100,10 +124,43 @@ impl Executors {
         Ok(actions)
     }
 
-    /// Who runs the plans of one jail.
-    pub fn executor(&self) -> Box<dyn Executor> {
+    /// Says whether there is somebody to run what a jail has of commands.
+    ///
+    /// # Errors
+    /// There is nobody, and why.
+    pub fn can_run(&self, spec: &JailSpec) -> Result<(), String> {
+        match wants_shell(Some(spec)) && self.helper.is_none() && !self.machine.dry_run {
+            false => Ok(()),
+            true => {
+                Err("it has commands to run, and the helper that may run them is started with \
+                         the server only: restart needed"
+                    .to_owned())
+            }
+        }
+    }
+
+    /// Who runs the plans of a jail, or those of none.
+    pub fn executor(&mut self, spec: Option<&JailSpec>) -> Box<dyn Executor> {
         let helper = self.helper.as_ref().and_then(|helper| helper.executor().ok());
-        Box::new(Combined { tools: Tools::new(), helper })
+        let tools = Tools::new();
+        #[cfg(target_os = "linux")]
+        let kernel = spec.filter(|_| !self.machine.dry_run).map(|spec| {
+            let own = &self.own;
+            let watch = || netlink::exec::Losses::watch(own).ok();
+            let losses = self.losses.get_or_insert_with(watch).clone();
+            netlink::exec::Kernel::new(own, losses, kills_sockets(spec))
+        });
+        #[cfg(not(target_os = "linux"))]
+        let _ = spec;
+        Box::new(Combined {
+            tools,
+            helper,
+            // A dry run has no kernel, and no library either.
+            #[cfg(all(target_os = "linux", feature = "libipset"))]
+            libipset: kernel.is_some().then(Libipset::new),
+            #[cfg(target_os = "linux")]
+            kernel,
+        })
     }
 
     /// Asks `ignorecommand`; the answer comes on another thread.
@@ -127,10 +184,10 @@ impl Executors {
         }
     }
 
-    fn start_askers(&self, asked: Receiver<(Ask, Hearer)>) -> io::Result<()> {
+    fn start_askers(&mut self, asked: Receiver<(Ask, Hearer)>) -> io::Result<()> {
         let asked = Arc::new(Mutex::new(asked));
         for _ in 0..ASKERS {
-            let (asked, mut executor) = (Arc::clone(&asked), self.executor());
+            let (asked, mut executor) = (Arc::clone(&asked), self.executor(None));
             thread::Builder::new().name("ignorecommand".to_owned()).spawn(move || {
                 loop {
                     let next = asked.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -140,6 +197,11 @@ impl Executors {
             })?;
         }
         Ok(())
+    }
+
+    /// True if the sensor's modes bind ports, for which it takes a right.
+    pub fn binds(&self) -> bool {
+        self.binds
     }
 
     /// What a human should know.
@@ -154,22 +216,63 @@ fn wants_shell(spec: Option<&JailSpec>) -> bool {
     spec.is_some_and(|spec| spec.ignorecommand.is_some() || spec.actions.iter().any(is_shell))
 }
 
+/// `kill_sockets = no` among the options of a jail's action leaves open connections alone.
+#[cfg(target_os = "linux")]
+fn kills_sockets(spec: &JailSpec) -> bool {
+    let options = spec.actions.iter().flat_map(|action| &action.options);
+    let mut said = options.filter(|(name, _)| name == "kill_sockets");
+    !said.any(|(_, text)| matches!(text.value.trim(), "no" | "off" | "false" | "0"))
+}
+
 /// Each step by whoever can do it: scripts by the helper, if there is one, the rest by us.
 struct Combined {
     tools: Tools,
     helper: Option<HelperExecutor>,
+    #[cfg(all(target_os = "linux", feature = "libipset"))]
+    libipset: Option<Libipset>,
+    #[cfg(target_os = "linux")]
+    kernel: Option<netlink::exec::Kernel>,
 }
 
 impl Executor for Combined {
     fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let (Work::Sets(batch), Some(libipset)) = (&step.work, &mut self.libipset)
+            && let Some(done) = libipset.run(batch)
+        {
+            return Ok(done);
+        }
+        #[cfg(target_os = "linux")]
+        if let (Work::Sets(batch), Some(kernel)) = (&step.work, &mut self.kernel)
+            && let Some(result) = kernel.run(batch)
+        {
+            return result;
+        }
         match (&step.work, &mut self.helper) {
             (Work::Shell(_), Some(helper)) => helper.run(step),
             _ => self.tools.run(step),
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn disturbed(&mut self) -> Option<bool> {
+        #[cfg(feature = "libipset")]
+        if self.libipset.as_ref().is_some_and(Libipset::used) {
+            return None;
+        }
+        self.kernel.as_mut()?.disturbed()
+    }
+
     fn notes(&mut self) -> Vec<String> {
         let mut notes = self.tools.notes();
+        #[cfg(all(target_os = "linux", feature = "libipset"))]
+        if let Some(libipset) = &mut self.libipset {
+            notes.extend(libipset.notes());
+        }
+        #[cfg(target_os = "linux")]
+        if let Some(kernel) = &mut self.kernel {
+            notes.extend(kernel.notes());
+        }
         if let Some(helper) = &mut self.helper {
             notes.extend(helper.notes());
         }

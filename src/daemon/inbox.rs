@@ -22,6 +22,8 @@ pub enum Event {
     Done(Outcome),
     /// An action has something to say.
     Said(Remark),
+    /// The sensor has something to say.
+    Noted(super::log::Level, String),
     /// A client asks.
     Asked(Asked),
     /// The system sent this signal.

@@ -39,6 +39,8 @@ pub struct Keeper {
 pub enum Lines {
     /// From here.
     Follow(Box<Follow>),
+    /// The sensor hands them over; nothing is read.
+    Hear(Box<Follow>),
     /// From nowhere: only orders fill it.
     None,
 }
@@ -76,6 +78,14 @@ impl Keeper {
     /// True if it counts and bans, or will as soon as its log is there.
     pub fn runs(&self) -> bool {
         self.disabled.is_none() && self.spec.is_some()
+    }
+
+    /// Its logs are these from now on: those that it no longer has are not missing any more.
+    pub fn forget_others(&mut self, spec: &JailSpec) {
+        self.missing.retain(|(source, _)| {
+            let names = |glob: &str| *glob == **source || matches_glob(glob, source);
+            spec.logpath.iter().any(|log| names(&log.glob))
+        });
     }
 
     /// Takes note of what a reader says of one of its logs.
@@ -159,7 +169,8 @@ pub fn lines(
     let options =
         ScanOptions { check_all: false, keep_pending: false, raw_hosts: false, assume_now: true };
     let sources: Vec<(Arc<str>, Position)> = stored.to_vec();
-    Ok(Lines::Follow(Box::new(Follow {
+    let lines = if spec.backend.value == Backend::Sensor { Lines::Hear } else { Lines::Follow };
+    Ok(lines(Box::new(Follow {
         jail: spec.name.as_str().into(),
         scanner: Scanner::new(filter, dates, options),
         findtime_s: spec.findtime_s,
@@ -187,21 +198,13 @@ fn origin(spec: &JailSpec) -> Result<Option<Origin>, String> {
     };
     Ok(match &spec.backend.value {
         Backend::Systemd(options) => Some(journal(options)?),
-        Backend::Sensor => {
-            let at = &spec.backend.at;
-            return Err(format!(
-                "{at}: this version has no sensor; set `logpath` to portsentry's log"
-            ));
-        }
+        Backend::Sensor => Some(Origin::Files { logs: Vec::new(), polling: false }),
         Backend::Auto => {
             let has_log = spec.logpath.iter().any(|path| !path.files().is_empty());
             let to_journal = spec.systemd_if_nologs && !matches.is_empty() && has_journal();
             match (has_log, to_journal) {
                 (false, true) => Some(journal(&[])?),
                 (false, false) if spec.logpath.is_empty() => None,
-                (false, false) if spec.skip_if_nologs => {
-                    return Err("none of its logs is there (`skip_if_nologs`)".to_owned());
-                }
                 _ => Some(files(false)),
             }
         }

@@ -19,12 +19,15 @@ pub mod privilege;
 pub mod reader;
 pub mod resolver;
 pub mod runner;
+#[cfg(target_os = "linux")]
+pub mod sensor;
 pub mod sessions;
 pub mod start;
 pub mod surroundings;
+pub mod thrift;
 
 use std::{
-    io::IsTerminal,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     sync::mpsc,
 };
@@ -74,6 +77,14 @@ pub fn serve(mut options: Options) -> Result<(), Refusal> {
         (Err(bad), false) => Err(bad.0),
     };
     let at_terminal = options.foreground && std::io::stdin().is_terminal();
+    if let (true, true, Ok(target)) = (options.foreground, std::io::stderr().is_terminal(), &target)
+        && target.is_file()
+    {
+        // Whoever sits there sees nothing else.
+        let text =
+            format!("guarding; the log is {}, --logtarget STDOUT shows it here", target.name);
+        let _ = writeln!(std::io::stderr(), "sentryban-server: {text}");
+    }
     let mut herald = Herald::none();
     if !options.foreground {
         match start::go_to_background(options.timeout_s)? {
@@ -119,6 +130,7 @@ impl Plan {
         if let Some(name) = &options.pname {
             set_name(name);
         }
+        raise_limits();
         let now = time::now();
         let mut told: Vec<(Level, String)> = Vec::new();
         let mut log = open_log(&main, target, level, &mut told)?;
@@ -138,7 +150,7 @@ impl Plan {
         let executors = Executors::new(&tree, options.dry_run, &mut told);
         let (sender, inbox) = mpsc::channel();
         start::make_dir_of(Path::new(&main.socket.value), "socket")?;
-        match privilege::drop_most() {
+        match privilege::drop_most(executors.binds()) {
             Ok(Some(left)) => told.push((Level::DEBUG, format!("capabilities left: {left}"))),
             Ok(None) => {}
             Err(error) => told.push((Level::ERROR, format!("capabilities stay: {error}"))),
@@ -252,6 +264,14 @@ fn closed_door(error: &ListenError) -> Refusal {
         ListenError::Io(path, error) => return Refusal::of_path("socket", path, error),
     };
     Refusal::new(kind, text)
+}
+
+/// Each log that is followed is an open file: as many as the system allows.
+fn raise_limits() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // With the limit as it is, fewer logs can be followed, and the reader says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
 }
 
 fn watch_signals(sender: inbox::Sender) -> std::io::Result<()> {

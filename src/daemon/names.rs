@@ -57,6 +57,10 @@ impl Banaction for WithNames {
         self.0.reban(bans, &named(bans, call))
     }
 
+    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
+        self.0.exactly(bans, call)
+    }
+
     fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
         self.0.unban(bans, &named(bans, call))
     }

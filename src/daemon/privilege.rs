@@ -1,7 +1,7 @@
 //! Gives away what root no longer needs.
 //!
 //! After start the daemon reads logs, talks to the firewall and listens to packets, and nothing
-//! else: three capabilities. Whatever it starts afterwards has no more than these either. Shell
+//! else: three capabilities, and a fourth where the sensor binds ports (modes tcp and udp). Whatever it starts afterwards has no more than these either. Shell
 //! commands of the administrator's own need the full rights of root; a helper that was started
 //! before runs them (`helper.rs`).
 //!
@@ -21,15 +21,20 @@ mod linux {
         .union(CapabilitySet::NET_RAW)
         .union(CapabilitySet::DAC_READ_SEARCH);
 
-    /// What is left, in words for the log; `None` if there was nothing to give away.
-    pub fn drop_most() -> io::Result<Option<String>> {
+    /// What is left, in words for the log; `None` if there was nothing to give away. With `binds`
+    /// low ports can still be bound.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn drop_most(binds: bool) -> io::Result<Option<String>> {
+        let keep = if binds { KEPT | CapabilitySet::NET_BIND_SERVICE } else { KEPT };
         let have = capabilities(None)?;
         if have.permitted.is_empty() {
             return Ok(None);
         }
-        let kept = have.permitted & KEPT;
+        let kept = have.permitted & keep;
         if have.effective.contains(CapabilitySet::SETPCAP) {
-            for one in CapabilitySet::all().difference(KEPT).iter() {
+            for one in CapabilitySet::all().difference(keep).iter() {
                 // The kernel may not know the newest ones.
                 let _ = remove_capability_from_bounding_set(one);
             }
@@ -60,7 +65,7 @@ pub use linux::{drop_most, may_change_firewall};
 /// # Errors
 /// None.
 #[cfg(not(target_os = "linux"))]
-pub fn drop_most() -> std::io::Result<Option<String>> {
+pub fn drop_most(_: bool) -> std::io::Result<Option<String>> {
     Ok(None)
 }
 

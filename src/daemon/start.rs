@@ -13,7 +13,7 @@ use std::{
 };
 
 use crate::{
-    config::{MainSpec, Tree, read_main},
+    config::{MainSpec, Tree, main_conf, read_main},
     place::{Located, Place},
 };
 
@@ -119,9 +119,9 @@ pub fn settings(tree: &Tree, options: &Options) -> (MainSpec, Vec<crate::config:
     }
     if !rustix::process::geteuid().is_root() {
         let stock = [
-            ("/run/sentryban/sentryban.sock", &mut main.socket),
-            ("/run/sentryban/sentryban.pid", &mut main.pidfile),
-            ("/var/lib/sentryban/sentryban.sqlite3", &mut main.dbfile),
+            (main_conf::SOCKET, &mut main.socket),
+            (main_conf::PIDFILE, &mut main.pidfile),
+            (main_conf::DBFILE, &mut main.dbfile),
             ("/var/log/sentryban.log", &mut main.logtarget),
         ];
         for (stock, setting) in stock {

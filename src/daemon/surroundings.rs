@@ -29,25 +29,30 @@ pub struct Watcher {
     resolv_conf: Option<SystemTime>,
     sessions: BTreeSet<IpAddr>,
     names: BTreeSet<Arc<str>>,
+    /// Those of them that had an address once.
+    found: BTreeSet<Arc<str>>,
     /// With what each looked like when it was last read; none if it never was.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     root: PathBuf,
-    _network: super::network::Network,
+    /// Nothing was told yet.
+    fresh: bool,
 }
 
 impl Watcher {
     /// Begins to watch; what the network says comes through the inbox.
     pub fn start(sender: Sender) -> Watcher {
+        let now = super::network::watch(sender);
         Watcher {
-            seen: Surroundings::default(),
-            gateways: Vec::new(),
+            gateways: now.protected.clone(),
+            seen: now,
             resolvers: Vec::new(),
             resolv_conf: None,
             sessions: BTreeSet::new(),
             names: BTreeSet::new(),
+            found: BTreeSet::new(),
             files: BTreeMap::new(),
             root: PathBuf::from("/"),
-            _network: super::network::Network::watch(sender),
+            fresh: true,
         }
     }
 
@@ -62,6 +67,19 @@ impl Watcher {
     pub fn want(&mut self, name: &Arc<str>) {
         if self.names.len() < NAMES_MAX {
             self.names.insert(Arc::clone(name));
+        }
+    }
+
+    /// True if nothing was ever known of a name, so that no address is news; that one had an
+    /// address is noted by [`Watcher::found`].
+    pub fn lost(&self, name: &str) -> bool {
+        !self.found.contains(name)
+    }
+
+    /// This name has an address.
+    pub fn found(&mut self, name: &str) {
+        if self.found.len() < NAMES_MAX {
+            self.found.insert(name.into());
         }
     }
 
@@ -91,7 +109,7 @@ impl Watcher {
 
     /// Looks at files that say who is around; all of it, if anything changed.
     pub fn look(&mut self) -> Option<Surroundings> {
-        let mut changed = false;
+        let mut changed = std::mem::take(&mut self.fresh);
         let stamp = changed_at(Path::new(RESOLV_CONF)).map(|(time, _)| time);
         if stamp != self.resolv_conf {
             self.resolv_conf = stamp;
@@ -120,6 +138,11 @@ type Stamp = Option<(SystemTime, u64)>;
 fn changed_at(path: &Path) -> Stamp {
     let data = fs::metadata(path).ok()?;
     Some((data.modified().ok()?, data.len()))
+}
+
+/// The name servers that this host asks.
+pub(super) fn resolvers() -> Vec<IpAddr> {
+    name_servers(&fs::read_to_string(RESOLV_CONF).unwrap_or_default())
 }
 
 fn name_servers(text: &str) -> Vec<IpAddr> {

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use super::DateError;
 use super::defaults::{Defaults, defaults};
 use super::directive::Decades;
+use super::front::Front;
 use super::matcher::{Scratch, is_word};
 use super::recall::{Memory, Recall};
 use super::template::{DateTemplate, LINE_BEGIN, date_tags, keyword, unbound};
@@ -124,12 +125,9 @@ pub struct DateDetector {
     scratch: Scratch,
     memory: Memory,
     recall: RefCell<Recall>,
-    /// The last stamp of the plainest form, with the blank behind it, and its template.
-    front: Option<([u8; FRONT + 1], usize)>,
+    /// How the last line began whose stamp is known by its bytes, and its template.
+    front: Option<(Front, usize)>,
 }
-
-/// Length of `Jan 23 21:59:59`.
-const FRONT: usize = 15;
 
 impl DateDetector {
     /// A detector for the patterns of a `datepattern` option, one a line; without any, or with
@@ -305,13 +303,9 @@ impl DateDetector {
         if rank.template.anchored {
             let found = match rank.template.shape.and_then(|shape| shape.find(line)) {
                 Some(cut) => {
-                    // Only a year could make more of such a stamp than its fifteen bytes.
-                    self.front = match line.split_first_chunk() {
-                        Some((head, _)) if cut == (0..FRONT) && head[FRONT] == b' ' => {
-                            rank.template.shape.filter(|s| s.is_syslog()).map(|_| (*head, rank.id))
-                        }
-                        _ => None,
-                    };
+                    let front = rank.template.shape.filter(|_| cut.start == 0);
+                    let front = front.and_then(|shape| Front::new(shape, line, cut.end));
+                    self.front = front.map(|front| (front, rank.id));
                     let (span, until) = (0..cut.end, usize::MAX);
                     DateMatch { span, cut, template: rank.id, until, readable: true }
                 }
@@ -334,28 +328,34 @@ impl DateDetector {
         Some(found)
     }
 
-    /// The quickest way: the length of the stamp at the line's front, if it is the very one of the
-    /// line before. Counts as [`find_again`](DateDetector::find_again) does.
+    /// How a line begins whose date is certainly found by the template that won last, at the
+    /// line's front; `None` where there is no such knowledge.
     #[inline]
-    pub fn front_again(&mut self, line: &[u8], now: Timestamp) -> Option<usize> {
-        let (front, template) = self.front?;
-        let number = self.last?;
-        let (head, next) = line.split_first_chunk::<{ FRONT + 1 }>()?;
-        let is_last = self.ranks.get(number).is_some_and(|rank| rank.id == template);
-        if *head != front || next.first() == Some(&b'2') || !is_last {
-            return None;
-        }
-        self.count_match(number);
-        self.count(number, 0, now);
-        self.place.distance = 0;
-        Some(FRONT)
+    pub fn front(&self) -> Option<&Front> {
+        let (front, template) = self.front.as_ref()?;
+        let rank = self.ranks.get(self.last?)?;
+        (rank.id == *template).then_some(front)
     }
 
-    /// What [`front_again`](DateDetector::front_again) has found, in full.
+    /// Counts so many lines that [`front`](DateDetector::front) fits, as
+    /// [`find_again`](DateDetector::find_again) does.
+    #[inline]
+    pub fn count_fronts(&mut self, lines: u64, now: Timestamp) {
+        let Some(number) = self.last.filter(|_| lines > 0) else { return };
+        if let Some(rank) = self.ranks.get_mut(number) {
+            rank.matches += lines;
+            rank.hits += lines - 1;
+        }
+        self.count(number, 0, now);
+        self.place.distance = 0;
+    }
+
+    /// The date of a line that [`front`](DateDetector::front) fits.
     pub fn front_match(&self) -> Option<DateMatch> {
-        let (_, template) = self.front?;
-        let (span, cut, until) = (0..FRONT, 0..FRONT, usize::MAX);
-        Some(DateMatch { span, cut, template, until, readable: true })
+        let (front, template) = self.front.as_ref()?;
+        let cut = 0..front.length();
+        let (span, until) = (cut.clone(), usize::MAX);
+        Some(DateMatch { span, cut, template: *template, until, readable: true })
     }
 
     /// Matches a template that is bound to the line's beginning against the head of the line. The

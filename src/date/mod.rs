@@ -19,6 +19,7 @@ mod calendar;
 mod defaults;
 mod detector;
 mod directive;
+mod front;
 mod matcher;
 mod quick;
 mod read;
@@ -28,6 +29,7 @@ mod zone;
 
 pub use detector::{DateDetector, DateMatch, TemplateInfo};
 pub use directive::UnknownDirective;
+pub use front::Front;
 pub use matcher::{Pattern, PatternError, STEPS_PER_BYTE, STEPS_PER_SEARCH, Scratch};
 pub use template::DateTemplate;
 pub use zone::parse_zone;

@@ -65,11 +65,6 @@ impl Shape {
         }
     }
 
-    /// True for `Jan 23 21:59:59`.
-    pub(crate) fn is_syslog(self) -> bool {
-        matches!(self, Shape::Syslog(_))
-    }
-
     /// Where the date stands in a line without its newline; `None` if there is none or if this is
     /// not certain.
     #[inline]

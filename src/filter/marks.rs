@@ -5,7 +5,7 @@
 
 use std::{ops::Range, sync::Arc};
 
-use super::{Expression, Hit, LineFacts, Pattern};
+use super::{Expression, Hit, LineFacts, Memory, Pattern};
 
 /// The groups of an expression that the rules ask for, by position among its names.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +51,18 @@ pub struct Marks {
 impl Expression {
     /// The marks of a hit, in a text that begins at byte `offset` of the line's.
     pub fn marks(&self, offset: usize, hit: &Hit) -> Marks {
+        self.marks_of(offset, |group| hit.groups.get(group)?.clone())
+    }
+
+    /// The same of what [`Pattern::search_ascii`] found.
+    pub fn marks_in(&self, offset: usize, memory: &Memory) -> Marks {
+        self.marks_of(offset, |group| self.pattern.range(group, memory))
+    }
+
+    #[inline(always)]
+    fn marks_of(&self, offset: usize, place: impl Fn(usize) -> Option<Range<usize>>) -> Marks {
         let range = |group: Option<usize>| {
-            let range = hit.groups.get(group?)?.clone()?;
+            let range = place(group?)?;
             Some(offset + range.start..offset + range.end)
         };
         let is_set = |group| range(group).map(|range| !range.is_empty());
@@ -98,14 +108,19 @@ impl Marks {
         self
     }
 
-    /// What the rules ask for, read from the text that the ranges are of.
-    pub fn facts<'a>(&self, text: &'a str) -> LineFacts<'a> {
+    /// The connection, if there is one, read from the text that the ranges are of.
+    pub fn session_of<'a>(&self, text: &'a [u8]) -> Option<&'a [u8]> {
+        text.get(self.session.clone()?)
+    }
+
+    /// What the rules ask for, read from the same text.
+    pub fn facts<'a>(&self, text: &'a [u8]) -> LineFacts<'a> {
         LineFacts {
             nofail: self.nofail.unwrap_or(false),
             gained: self.gained.unwrap_or(false),
             forget: self.forget.unwrap_or(false),
             named: self.named,
-            user: self.user.clone().and_then(|range| text.get(range)),
+            user: self.user.clone().and_then(|user| text.get(user)),
         }
     }
 }

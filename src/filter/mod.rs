@@ -31,7 +31,7 @@ use std::sync::Arc;
 pub use fault::FilterError;
 pub use fields::{Field, Fields, Piece};
 pub use lint::Lint;
-pub use machine::{Memory, Outcome};
+pub use machine::{Memory, Outcome, Recall};
 pub use marks::Marks;
 pub use regex::{Hit, OutOfSteps, Pattern, PatternError};
 pub use session::{Draft, LineFacts, Sessions};

@@ -10,7 +10,7 @@ use std::{ops::Range, sync::Arc, sync::OnceLock};
 use super::{
     emit::{self, Dialect},
     literal::{self, Required},
-    machine::{Bytes, Machine, Memory, Outcome},
+    machine::{Bytes, Head, Machine, Memory, Outcome, Recall},
     spec::UseDns,
     syntax::{self, Assert, Expression, Node, Repetition, SyntaxError},
     tag,
@@ -87,6 +87,8 @@ pub struct Pattern {
     /// Group number in the expression itself of each name.
     indices: Vec<usize>,
     machine: Option<Machine>,
+    /// Where the expression takes every line.
+    head: Option<Head>,
     required: Option<Required>,
     engine: Engine,
 }
@@ -123,6 +125,8 @@ impl Pattern {
         };
         let indices = named().map(|(number, _)| number).collect();
         let machine = Machine::new(&expression);
+        let takes_all = machine.is_some() && takes_every_line(&expression.node);
+        let head = takes_all.then(|| Head::new(&expression)).flatten();
         let required = literal::required(&expression.node);
         let engine = match linear {
             true => Engine::Linear { ascii: OnceLock::new(), unicode: OnceLock::new() },
@@ -140,6 +144,7 @@ impl Pattern {
             numbers,
             indices,
             machine,
+            head,
             required,
             engine,
         };
@@ -171,10 +176,31 @@ impl Pattern {
         self.machine.as_ref()?.first_bytes()
     }
 
+    /// The same of the byte behind the first, whatever that is.
+    pub fn second_bytes(&self) -> Option<Bytes> {
+        self.machine.as_ref()?.second_bytes()
+    }
+
     /// Looks for the pattern in ASCII text by the quick machine alone. The groups of a hit are in
     /// `memory`, by [`Pattern::range`].
     pub fn search_ascii(&self, text: &[u8], memory: &mut Memory) -> Outcome {
         self.machine.as_ref().map_or(Outcome::Unknown, |machine| machine.search(text, memory))
+    }
+
+    /// The same for a text that is one line with its newline, which may be like one before.
+    pub fn search_line(&self, text: &[u8], recall: &mut Recall, memory: &mut Memory) -> Outcome {
+        if let Some(head) = &self.head
+            && head.search(text, recall, memory) == Outcome::Found
+        {
+            return Outcome::Found;
+        }
+        self.search_ascii(text, memory)
+    }
+
+    /// The number by which [`Memory::group`] knows the group at position `group` of
+    /// [`Pattern::names`].
+    pub fn number(&self, group: usize) -> Option<usize> {
+        self.indices.get(group).copied()
     }
 
     /// Where the group at position `group` of [`Pattern::names`] lies after

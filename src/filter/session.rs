@@ -10,10 +10,9 @@
 //!
 //! Source of the rules: fail2ban 1.0.2 and 1.1.1, measured on their annotated sample logs.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
+
+use hashbrown::HashMap;
 
 use super::{Field, Fields};
 use crate::{record::CutLine, time::Timestamp};
@@ -43,7 +42,7 @@ pub struct LineFacts<'a> {
     /// It names the offender.
     pub named: bool,
     /// The user, if it names one.
-    pub user: Option<&'a str>,
+    pub user: Option<&'a [u8]>,
 }
 
 /// What is known of a connection.
@@ -54,8 +53,37 @@ struct Facts {
     named: bool,
     /// A failure whose address is not known yet.
     pending: bool,
-    /// Users that the connection tried.
-    users: Vec<String>,
+    users: Users,
+}
+
+/// Users that a connection tried: hardly ever more than one.
+#[derive(Clone, Debug, Default)]
+struct Users {
+    /// Empty if there is none.
+    first: Vec<u8>,
+    more: Vec<Vec<u8>>,
+}
+
+impl Users {
+    fn all(&self) -> impl Iterator<Item = &Vec<u8>> {
+        let first = std::iter::once(&self.first).filter(|user| !user.is_empty());
+        first.chain(&self.more)
+    }
+
+    fn add(&mut self, user: &[u8]) {
+        if user.is_empty() {
+            return;
+        }
+        if self.first.is_empty() {
+            self.first.extend_from_slice(user);
+        } else if self.more.len() + 1 < KEPT_MAX && !self.all().any(|known| known == user) {
+            self.more.push(user.to_vec());
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.all().map(Vec::len).sum()
+    }
 }
 
 /// What the rules make of a line.
@@ -73,10 +101,10 @@ impl Facts {
         let mut clear_lines = false;
         let mut several_users = false;
         if !is_new || !line.forget {
-            self.add_user(line.user);
+            self.users.add(line.user.unwrap_or_default());
         }
         if !is_new {
-            several_users = self.users.len() > 1;
+            several_users = !self.users.more.is_empty();
             let (was_nofail, was_gained) = (self.nofail, self.gained);
             if line.gained {
                 self.pending = false;
@@ -89,15 +117,6 @@ impl Facts {
             (self.nofail, self.gained) = (false, false);
         }
         Step { clear_lines, nofail: self.nofail }
-    }
-
-    fn add_user(&mut self, user: Option<&str>) {
-        if let Some(user) = user.filter(|user| !user.is_empty())
-            && self.users.len() < KEPT_MAX
-            && !self.users.iter().any(|known| known == user)
-        {
-            self.users.push(user.to_owned());
-        }
     }
 }
 
@@ -126,15 +145,15 @@ impl Draft {
     }
 
     /// Users that the connection tried.
-    pub fn users(&self) -> &[String] {
-        &self.facts.users
+    pub fn users(&self) -> Vec<String> {
+        let text = |user: &Vec<u8>| String::from_utf8_lossy(user).into_owned();
+        self.facts.users.all().map(text).collect()
     }
 
     /// Bytes held, roughly: what a field was cut out of is held with it.
     fn bytes(&self) -> usize {
         let lines = self.lines.iter().chain(&self.nofail_lines).map(|line| line_bytes(line));
-        let users = self.facts.users.iter().map(String::len);
-        lines.chain(users).sum::<usize>() + self.fields.bytes()
+        lines.sum::<usize>() + self.facts.users.bytes() + self.fields.bytes()
     }
 
     /// Notes that it is a failure whose address is not known yet.
@@ -154,9 +173,9 @@ struct Session {
 /// The connections that are remembered.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    open: HashMap<Arc<str>, Session>,
+    open: HashMap<Arc<[u8]>, Session>,
     /// Oldest first.
-    order: VecDeque<Arc<str>>,
+    order: VecDeque<Arc<[u8]>>,
 }
 
 /// What [`Sessions::merge`] made of a line, and where it has to go back.
@@ -171,7 +190,7 @@ impl Sessions {
     /// Adds what one line of connection `id` says. `lines` are the lines that matched.
     pub fn merge(
         &mut self,
-        id: &str,
+        id: &[u8],
         mut line: Fields,
         lines: &[Arc<CutLine>],
         now: Timestamp,
@@ -189,7 +208,7 @@ impl Sessions {
             gained,
             forget,
             named: ["fid", "ip4", "ip6", "dns", "host"].iter().any(|n| line.get(n).is_some()),
-            user: line.text("user"),
+            user: line.text("user").map(str::as_bytes),
         };
         let known = self.take_open(id, now);
         let is_new = known.is_none();
@@ -218,7 +237,7 @@ impl Sessions {
     }
 
     /// Remembers a connection that goes on.
-    pub fn keep(&mut self, id: &str, mut draft: Draft, now: Timestamp) {
+    pub fn keep(&mut self, id: &[u8], mut draft: Draft, now: Timestamp) {
         if id.len() + draft.bytes() > SESSION_BYTES_MAX {
             self.forget(id);
             return;
@@ -235,19 +254,20 @@ impl Sessions {
     /// The same for who asks for nothing but this: is a line of connection `id` no failure? A
     /// failure whose address is not known yet is noted as pending. Once asked so, the connection
     /// has nothing more to tell.
-    pub fn count(&mut self, id: &str, line: &LineFacts<'_>, now: Timestamp) -> bool {
-        if self.open.get(id).is_some_and(|session| session.expires <= now) {
-            self.forget(id);
-        }
-        if let Some(session) = self.open.get_mut(id) {
-            session.told = None;
-            let step = session.facts.step(line, false);
-            session.facts.pending = !session.facts.named;
-            let bytes = session.facts.users.iter().map(String::len).sum::<usize>() + id.len();
-            if line.forget || bytes > SESSION_BYTES_MAX {
-                self.forget(id);
+    pub fn count(&mut self, id: &[u8], line: &LineFacts<'_>, now: Timestamp) -> bool {
+        match self.open.get_mut(id) {
+            Some(session) if session.expires <= now => self.forget(id),
+            Some(session) => {
+                session.told = None;
+                let step = session.facts.step(line, false);
+                session.facts.pending = !session.facts.named;
+                let bytes = session.facts.users.bytes() + id.len();
+                if line.forget || bytes > SESSION_BYTES_MAX {
+                    self.forget(id);
+                }
+                return step.nofail;
             }
-            return step.nofail;
+            None => {}
         }
         let mut facts = Facts::default();
         let step = facts.step(line, true);
@@ -268,17 +288,17 @@ impl Sessions {
         self.open.is_empty()
     }
 
-    fn open(&mut self, id: &str, facts: Facts, told: Option<Box<Draft>>, now: Timestamp) {
+    fn open(&mut self, id: &[u8], facts: Facts, told: Option<Box<Draft>>, now: Timestamp) {
         if self.open.len() >= SESSIONS_MAX {
             self.make_room(now);
         }
-        let id: Arc<str> = id.into();
+        let id: Arc<[u8]> = id.into();
         let expires = now.plus_secs(SESSION_S);
         self.open.insert(Arc::clone(&id), Session { facts, told, expires });
         self.order.push_back(id);
     }
 
-    fn take_open(&mut self, id: &str, now: Timestamp) -> Option<(Facts, Draft)> {
+    fn take_open(&mut self, id: &[u8], now: Timestamp) -> Option<(Facts, Draft)> {
         let session = self.open.get_mut(id)?;
         if session.expires <= now {
             self.forget(id);
@@ -289,9 +309,9 @@ impl Sessions {
     }
 
     /// Ends connection `id`.
-    pub fn forget(&mut self, id: &str) {
+    pub fn forget(&mut self, id: &[u8]) {
         if self.open.remove(id).is_some()
-            && let Some(index) = self.order.iter().position(|known| &**known == id)
+            && let Some(index) = self.order.iter().position(|known| **known == *id)
         {
             self.order.remove(index);
         }
@@ -335,9 +355,9 @@ mod tests {
         fields.set(&"user".into(), Field::Text(text.as_str().into()));
         fields.set(&"nofail".into(), Field::Text("y".into()));
         let line = Arc::new(CutLine { after: text, ..CutLine::default() });
-        let merged = sessions.merge(id, fields, &[line], NOW);
+        let merged = sessions.merge(id.as_bytes(), fields, &[line], NOW);
         let held = merged.draft.bytes();
-        sessions.keep(id, merged.draft, NOW);
+        sessions.keep(id.as_bytes(), merged.draft, NOW);
         held
     }
 

@@ -13,9 +13,13 @@ use std::{borrow::Cow, sync::Arc};
 
 use memchr::memchr;
 
-use super::{Event, Parts, Scan, Scanner, gate::Place};
+use super::{
+    Event, Failure, Parts, Scan, Scanner,
+    gate::{BlockGate, Cursor},
+    runs::{self, Run},
+};
 use crate::{
-    date::DateMatch,
+    date::{DateMatch, Front},
     filter::{Expression, Filter, Outcome, syntax::Node},
     time::Timestamp,
 };
@@ -43,7 +47,7 @@ pub trait Tally {
 
     /// A line matched just this failregex, and its session says whether it is no failure; only
     /// where [`Wants::Counts`].
-    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool);
+    fn concluded(&mut self, line: &[u8], regex: usize, nofail: bool, prefixed: bool);
 }
 
 /// How much a [`Tally`] wants to hear.
@@ -79,70 +83,91 @@ impl Scanner {
         now: Timestamp,
         tally: &mut dyn Tally,
     ) -> u64 {
-        let gate = Arc::clone(&self.gate);
+        let (gate, filter) = (Arc::clone(&self.gate), Arc::clone(&self.filter));
         let mut start = 0;
-        let mut hit = Place::default();
-        let mut hit_wants = None;
         let (mut passed, mut prefixed) = (0, 0);
         // The last line whose date was found but not yet read.
         let mut undated: Option<(&[u8], DateMatch)> = None;
-        // The same, where its stamp is the last of the plainest form.
+        // The same, where the detector's front fits it.
         let mut last_front: Option<&[u8]> = None;
         let mut wants = tally.wants();
+        let new_cursor =
+            |wants, behind_blank| Cursor::new(gate.block(wants == Wants::Failures, behind_blank));
+        let mut behind_front = new_cursor(wants, true);
+        let mut others = None;
         while start < block.len() {
+            let mut known_end = None;
+            // Most lines end here: dated as the last one, and without any of the texts.
+            if wants != Wants::Lines
+                && behind_front.gate.is_strict()
+                && let Some(front) = self.dates.front()
+            {
+                let limit = behind_front.next(block, start);
+                let run = run_of(front, behind_front.gate, block, start, limit);
+                if run.lines > 0 {
+                    self.dates.count_fronts(run.lines, now);
+                    number += run.lines;
+                    passed += run.lines;
+                    // Each holds at least the blank behind its date.
+                    prefixed += if gate.takes_every_line { run.lines } else { 0 };
+                    last_front = block.get(run.last..run.next).map(trim_break);
+                    start = run.next;
+                    if run.end.is_none() {
+                        continue;
+                    }
+                }
+                known_end = run.end;
+            }
             let rest = block.get(start..).unwrap_or_default();
-            let end = memchr(b'\n', rest).map_or(block.len(), |at| start + at);
+            let find_end = || memchr(b'\n', rest).map_or(block.len(), |at| start + at);
+            let end = known_end.unwrap_or_else(find_end);
             let line = trim_break(block.get(start..end).unwrap_or_default());
             number += 1;
-            let lines_gate = match wants {
-                Wants::Failures => &gate.block_of_failures,
-                Wants::Lines | Wants::Counts => &gate.block,
-            };
-            if hit.at < start || hit_wants != Some(wants) {
-                hit = lines_gate.find(block, start);
-                hit_wants = Some(wants);
-            }
             let from = start;
             start = end + 1;
             if line.first().is_none_or(|b| *b == b'#') {
                 continue;
             }
-            let front = self.dates.front_again(line, now);
-            // Most lines end here: dated as the last one, and without any of the texts.
-            if let Some(length) = front
-                && hit.at >= end
-                && wants != Wants::Lines
-                && lines_gate.is_strict()
-            {
-                passed += 1;
-                prefixed += u64::from(gate.takes_every_line && line.len() > length);
-                last_front = Some(line);
-                continue;
-            }
-            if let Some(line) = last_front.take() {
-                undated = self.dates.front_match().map(|found| (line, found)).or(undated);
-            }
-            let found = match front {
-                Some(_) => self.dates.front_match(),
-                None => self.dates.find_again(line, now),
+            let fits = self.dates.front().is_some_and(|front| front.fits(rest));
+            let found = if fits {
+                self.dates.count_fronts(1, now);
+                self.dates.front_match()
+            } else {
+                if let Some(line) = last_front.take() {
+                    undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+                }
+                self.dates.find_again(line, now)
+            };
+            // Whatever its stamp, a blank behind it tells as much.
+            let behind_blank = found
+                .as_ref()
+                .is_some_and(|found| is_in_front(found) && line.get(found.cut.end) == Some(&b' '));
+            let cursor = match behind_blank {
+                true => &mut behind_front,
+                false => others.get_or_insert_with(|| new_cursor(wants, false)),
             };
             self.has_preset = false;
             let usual = found.as_ref().filter(|found| self.is_readable(line, found, now));
             if let Some(found) = usual {
-                let in_front = found.cut.start == 0 && !found.cut.is_empty();
+                let in_front = is_in_front(found);
                 let hopeful = match in_front {
+                    // What may match shows at the first byte of what prefregex hands on.
+                    true if gate.has_prefregex => cursor.may_match(block, (from, end)),
                     // The texts that the line holds tell which failregexes may match it.
                     true => {
                         let text = line.get(found.cut.end..).unwrap_or_default();
-                        hit = lines_gate.gather(block, end, hit, &mut self.preset);
+                        cursor.gather(block, (from, end), &mut self.preset);
                         self.has_preset = true;
                         gate.narrow(text, &mut self.preset)
                     }
-                    false => hit.at < end || lines_gate.seam_matters(&gate, line, &found.cut),
+                    false => {
+                        cursor.next(block, from) < end
+                            || cursor.gate.seam_matters(&gate, line, &found.cut)
+                    }
                 };
                 // Who wants to see lines wants to see what prefregex made of them, too.
                 let shows_prefix = wants == Wants::Lines && gate.takes_every_line;
-                let quick = if !hopeful && !shows_prefix && !lines_gate.takes_all {
+                let quick = if !hopeful && !shows_prefix && !cursor.gate.takes_all {
                     let text_length = line.len() - (found.cut.end - found.cut.start);
                     Quick::Missed { prefixed: gate.takes_every_line && text_length > 0 }
                 } else if wants == Wants::Counts && in_front {
@@ -152,7 +177,7 @@ impl Scanner {
                         true if self.is_plain => self.quick(text),
                         true => {
                             let places = (from, from + found.cut.end);
-                            self.count(line, text, places, number, now, tally)
+                            self.count(&filter, line, text, places, number, now, tally)
                         }
                         false => Quick::Unsure,
                     }
@@ -178,13 +203,18 @@ impl Scanner {
                 };
                 if told {
                     // A line that has no date of its own leaves the last one as it is.
-                    if !found.cut.is_empty() {
+                    if fits {
+                        last_front = Some(line);
+                    } else if !found.cut.is_empty() {
                         undated = Some((line, found.clone()));
                     }
                     continue;
                 }
             }
             tally.passed_many(std::mem::take(&mut passed), std::mem::take(&mut prefixed));
+            if let Some(line) = last_front.take() {
+                undated = self.dates.front_match().map(|found| (line, found)).or(undated);
+            }
             if let Some((line, found)) = undated.take() {
                 self.note_date(&decoded(line), &found, now);
             }
@@ -194,7 +224,12 @@ impl Scanner {
                 None => self.scan(&line, now),
             };
             tally.scanned(number, &line, scan, self);
-            wants = tally.wants();
+            let wanted = tally.wants();
+            if wanted != wants {
+                wants = wanted;
+                behind_front = new_cursor(wants, true);
+                others = None;
+            }
         }
         tally.passed_many(passed, prefixed);
         if let Some(line) = last_front {
@@ -227,8 +262,10 @@ impl Scanner {
 
     /// Scans a line for its numbers alone, sessions and all. `places` are the bytes of the block at
     /// which line and text begin.
+    #[allow(clippy::too_many_arguments, reason = "they are the line, and where it stands")]
     fn count(
         &mut self,
+        filter: &Filter,
         line: &[u8],
         text: &[u8],
         places: (usize, usize),
@@ -239,10 +276,16 @@ impl Scanner {
         if self.filter.maxlines > 1 {
             return Quick::Unsure;
         }
+        if self.options.check_all
+            && filter.ignoreregex.is_empty()
+            && let Some(prefixed) = self.match_all(filter, text)
+        {
+            return self.count_matches(line, text, places, number, prefixed, now, tally);
+        }
         let Ok(text) = std::str::from_utf8(text) else { return Quick::Unsure };
         let mut scan = Scan::default();
         self.details = false;
-        self.judge_line(Parts::undated(""), text, None, now, &mut scan);
+        self.judge_line(filter, Parts::undated(""), text, None, now, &mut scan);
         self.details = true;
         self.out_of_steps += u64::from(scan.out_of_steps);
         for (regex, marks) in scan.deferred.drain(..) {
@@ -251,7 +294,7 @@ impl Scanner {
                 line: places.0..places.0 + line.len(),
                 prefixed: scan.prefixed,
                 regex,
-                marks: marks.moved(places.1),
+                marks: marks.moved(places.1 - places.0),
             });
         }
         if self.events.last().is_some_and(|event| event.number == number) {
@@ -262,9 +305,56 @@ impl Scanner {
         }
         match scan.failures.as_slice() {
             [one] if scan.ignored_by.is_empty() => {
-                tally.concluded(&decoded(line), one.regex, one.nofail, scan.prefixed);
+                tally.concluded(line, one.regex, one.nofail, scan.prefixed);
             }
             _ => tally.scanned(number, &decoded(line), scan, self),
+        }
+        Quick::Told
+    }
+
+    /// Counts, or hands on, what [`match_all`](Scanner::match_all) has found.
+    #[allow(clippy::too_many_arguments, reason = "they are the line, and where it stands")]
+    fn count_matches(
+        &mut self,
+        line: &[u8],
+        text: &[u8],
+        places: (usize, usize),
+        number: u64,
+        prefixed: bool,
+        now: Timestamp,
+        tally: &mut dyn Tally,
+    ) -> Quick {
+        if self.matches.is_empty() {
+            return Quick::Missed { prefixed };
+        }
+        if self.defers {
+            let range = places.0..places.0 + line.len();
+            let by = places.1 - places.0;
+            self.events.extend(self.matches.drain(..).map(|(regex, marks)| Event {
+                number,
+                line: range.clone(),
+                prefixed,
+                regex,
+                marks: marks.moved(by),
+            }));
+            return Quick::Told;
+        }
+        let mut matches = std::mem::take(&mut self.matches);
+        let failures = matches.drain(..).filter_map(|(regex, marks)| {
+            let nofail = self.count_match(&marks, text, now)?;
+            Some((regex, nofail))
+        });
+        let told: Vec<(usize, bool)> = failures.collect();
+        self.matches = matches;
+        match told.as_slice() {
+            [] => return Quick::Missed { prefixed },
+            [(regex, nofail)] => tally.concluded(line, *regex, *nofail, prefixed),
+            _ => {
+                let failures =
+                    told.into_iter().map(|(regex, nofail)| Failure::counted(regex, nofail));
+                let scan = Scan { failures: failures.collect(), prefixed, ..Scan::default() };
+                tally.scanned(number, &decoded(line), scan, self);
+            }
         }
         Quick::Told
     }
@@ -303,6 +393,23 @@ impl Scanner {
             Some(regex) => Quick::Matched { regex, prefixed },
             None => Quick::Missed { prefixed },
         }
+    }
+}
+
+/// True for a date with which its line begins.
+fn is_in_front(found: &DateMatch) -> bool {
+    found.cut.start == 0 && !found.cut.is_empty()
+}
+
+/// The run of lines at `start` that `front` fits and that end before `limit`, where no text stands
+/// before that.
+fn run_of(front: &Front, gate: &BlockGate, block: &[u8], start: usize, limit: usize) -> Run {
+    let behind = front.length() + 1;
+    let rules_out = |text: &[u8]| gate.rules_out(text.get(behind));
+    match (gate.needs_texts_only(), front.is_narrow()) {
+        (true, true) => runs::run(block, start, limit, |text| front.fits_narrow(text)),
+        (true, false) => runs::run(block, start, limit, |text| front.fits(text)),
+        (false, _) => runs::run(block, start, limit, |text| front.fits(text) && rules_out(text)),
     }
 }
 
@@ -353,7 +460,7 @@ fn trim_break(line: &[u8]) -> &[u8] {
 }
 
 /// Bytes that are no UTF-8 become U+FFFD, as Python's `replace` has it.
-fn decoded(line: &[u8]) -> Cow<'_, str> {
+pub(super) fn decoded(line: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(line) {
         Ok(line) => Cow::Borrowed(line),
         Err(_) => String::from_utf8_lossy(line),

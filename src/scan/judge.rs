@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
 use crate::{
-    filter::{Draft, Expression, Field, Fields, Hit, Marks, UseDns},
+    filter::{Draft, Expression, Field, Fields, Filter, Hit, Marks, Outcome, UseDns},
     net,
     time::Timestamp,
 };
@@ -43,7 +43,8 @@ impl Scanner {
         text.push_str(parts.before);
         text.push_str(parts.after);
         text.push('\n');
-        self.judge_line(parts, &text, time, now, &mut scan);
+        let filter = Arc::clone(&self.filter);
+        self.judge_line(&filter, parts, &text, time, now, &mut scan);
         self.text = text;
         self.out_of_steps += u64::from(scan.out_of_steps);
         scan
@@ -67,8 +68,10 @@ impl Scanner {
     }
 
     /// The usual case: the buffer is one line. `text` is that line without its date, and a newline.
+    /// `filter` is the scanner's own, which threads share: it is not for each line to hold it.
     pub(super) fn judge_line(
         &mut self,
+        filter: &Filter,
         parts: Parts<'_>,
         text: &str,
         time: Option<Timestamp>,
@@ -79,7 +82,6 @@ impl Scanner {
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
-        let filter = Arc::clone(&self.filter);
         // The text as pieces of it are kept; made when the first is.
         let mut shared: Option<Arc<str>> = None;
         let mut content = text;
@@ -132,7 +134,10 @@ impl Scanner {
                 }
                 match self.defers {
                     true => scan.deferred.push((regex, marks)),
-                    false => scan.failures.extend(self.count_match(regex, &marks, text, now)),
+                    false => {
+                        let nofail = self.count_match(&marks, text.as_bytes(), now);
+                        scan.failures.extend(nofail.map(|nofail| Failure::counted(regex, nofail)));
+                    }
                 }
                 continue;
             }
@@ -249,22 +254,61 @@ impl Scanner {
         !self.details && self.options.check_all
     }
 
-    /// Concludes a match of which only the count is asked for. `text` is what the marks are of.
+    /// Finds all matches of a line as long as the quick machine can tell: `text` is ASCII, a line
+    /// without its date, with its newline. They are left in `matches`. Answers whether prefregex
+    /// matched, or `None` if it takes the long way to tell. Only for a filter without
+    /// ignoreregexes and without a buffer.
+    pub(super) fn match_all(&mut self, filter: &Filter, text: &[u8]) -> Option<bool> {
+        self.matches.clear();
+        let (mut content, mut offset) = (text, 0);
+        if let Some(prefregex) = &filter.prefregex {
+            match prefregex.pattern.search_line(text, &mut self.recall, &mut self.pre_memory) {
+                Outcome::Found => {}
+                Outcome::Nowhere => return Some(false),
+                Outcome::Unknown => return None,
+            }
+            let range = self.content.and_then(|group| self.pre_memory.group(group));
+            if let Some(range) = range.filter(|range| !range.is_empty()) {
+                if range.end + 1 != text.len() {
+                    return None;
+                }
+                offset = range.start;
+                content = text.get(offset..)?;
+            }
+        }
+        self.choose(content);
+        while let Some(regex) = self.candidates.next() {
+            let Some(expression) = filter.failregex.get(regex) else { continue };
+            match expression.pattern.search_ascii(content, &mut self.memory) {
+                Outcome::Nowhere => {}
+                Outcome::Found => {
+                    let mut marks = expression.marks_in(offset, &self.memory);
+                    if let Some(prefregex) = &filter.prefregex {
+                        marks = marks.over(prefregex.marks_in(0, &self.pre_memory));
+                    }
+                    self.matches.push((regex, marks));
+                }
+                Outcome::Unknown => return None,
+            }
+        }
+        Some(filter.prefregex.is_some())
+    }
+
+    /// Concludes a match of which only the count is asked for, and tells whether it is no failure;
+    /// `None` if it names nobody. `text` is what the marks are of.
     pub(super) fn count_match(
         &mut self,
-        regex: usize,
         marks: &Marks,
-        text: &str,
+        text: &[u8],
         now: Timestamp,
-    ) -> Option<Failure> {
+    ) -> Option<bool> {
         let facts = marks.facts(text);
-        let nofail = match marks.session.clone().and_then(|range| text.get(range)) {
+        match marks.session_of(text) {
             // Pending failures are counted in a report, too.
-            Some(id) => self.sessions.count(id, &facts, now),
-            None if facts.named => facts.nofail,
-            None => return None,
-        };
-        Some(Failure { regex, nofail, ..Failure::default() })
+            Some(id) => Some(self.sessions.count(id, &facts, now)),
+            None if facts.named => Some(facts.nofail),
+            None => None,
+        }
     }
 
     /// Names the offender of one match, by way of its session if it has one.
@@ -281,15 +325,15 @@ impl Scanner {
             draft.lines = matched.to_vec();
             return self.name_offender(regex, &mut draft, false, time);
         };
-        let merged = self.sessions.merge(&id, fields, matched, now);
+        let merged = self.sessions.merge(id.as_bytes(), fields, matched, now);
         let mut draft = merged.draft;
         let conclusion = match draft.is_nofail() && !self.options.check_all {
             true => Conclusion::Nothing,
             false => self.name_offender(regex, &mut draft, true, time),
         };
         match merged.goes_on {
-            true => self.sessions.keep(&id, draft, now),
-            false => self.sessions.forget(&id),
+            true => self.sessions.keep(id.as_bytes(), draft, now),
+            false => self.sessions.forget(id.as_bytes()),
         }
         conclusion
     }
@@ -349,7 +393,7 @@ impl Scanner {
             lookup,
             time,
             fields: draft.fields.clone(),
-            users: draft.users().to_vec(),
+            users: draft.users(),
             attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
             lines: draft.lines.clone(),
             nofail: draft.is_nofail(),

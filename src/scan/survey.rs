@@ -16,7 +16,7 @@
 //! A survey is given up where a line is not dated as the last one was, and is not accepted where
 //! the scanner has learnt of dates since: then the block is scanned in the ordinary way.
 
-use super::{Event, Scan, Scanner, Tally, Wants};
+use super::{Event, Failure, Scan, Scanner, Tally, Wants, block::decoded};
 use crate::{date::DateDetector, time::Timestamp};
 
 /// The numbers of one block.
@@ -108,23 +108,24 @@ impl Scanner {
         if events.is_empty() {
             return;
         }
-        // Where a block is not UTF-8, its helper has given up.
-        let text = std::str::from_utf8(block).unwrap_or_default();
         let mut events = events.into_iter().peekable();
         while let Some(event) = events.next() {
-            let first = self.count_match(event.regex, &event.marks, text, now);
+            // A group may have taken the newline behind the line.
+            let text = block.get(event.line.start..).unwrap_or_default();
+            let line = block.get(event.line).unwrap_or_default();
+            let first = self.count_match(&event.marks, text, now);
             let alone = events.peek().is_none_or(|next| next.number != event.number);
-            let line = text.get(event.line).unwrap_or_default();
-            if alone && let Some(failure) = &first {
-                tally.concluded(line, event.regex, failure.nofail, event.prefixed);
+            if alone && let Some(nofail) = first {
+                tally.concluded(line, event.regex, nofail, event.prefixed);
                 continue;
             }
             let mut scan = Scan { prefixed: event.prefixed, ..Scan::default() };
-            scan.failures.extend(first);
+            scan.failures.extend(first.map(|nofail| Failure::counted(event.regex, nofail)));
             while let Some(next) = events.next_if(|next| next.number == event.number) {
-                scan.failures.extend(self.count_match(next.regex, &next.marks, text, now));
+                let nofail = self.count_match(&next.marks, text, now);
+                scan.failures.extend(nofail.map(|nofail| Failure::counted(next.regex, nofail)));
             }
-            tally.scanned(number + event.number, line, scan, self);
+            tally.scanned(number + event.number, &decoded(line), scan, self);
         }
     }
 }
@@ -142,11 +143,7 @@ impl Helper {
         let before = self.scanner.dates.clone();
         let learnt = self.scanner.learnt;
         let fails = self.scanner.filter.failregex.len();
-        // The matches of sessions point into the text of the block.
         let in_sessions = self.scanner.defers;
-        if in_sessions && std::str::from_utf8(block).is_err() {
-            return None;
-        }
         self.scanner.events.clear();
         let counted = vec![0; fails];
         let mut numbers = Numbers { in_sessions, counted, ..Numbers::default() };
@@ -193,7 +190,7 @@ impl Tally for Numbers {
         self.given_up = true;
     }
 
-    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {
+    fn concluded(&mut self, _: &[u8], _: usize, _: bool, _: bool) {
         self.given_up = true;
     }
 }

@@ -1,11 +1,16 @@
 //! Where lines come from: a file, a pipe or the journal, read once from end to end (`blocks.rs`,
-//! `journal.rs`) or followed (`tail.rs`, `follow.rs`).
+//! `journal.rs`) or followed (`tail.rs`, `follow.rs`). And where packets come from: off the wire
+//! (`capture.rs`), by bound sockets (`listen.rs`), or from a file of them (`pcap.rs`).
 
 mod blocks;
+#[cfg(target_os = "linux")]
+pub mod capture;
 mod encoding;
 mod follow;
 pub mod journal;
+pub mod listen;
 mod matches;
+pub mod pcap;
 mod position;
 mod tail;
 mod watch;

@@ -513,7 +513,11 @@ impl Tail {
         let offset = match start {
             StartAt::Beginning => Ok(0),
             StartAt::End => seek::last_line(open, self.newline),
-            StartAt::Since(since, dated) => seek::seek_time(open, self.newline, since, dated),
+            StartAt::Since(since, dated) => match seek::is_dated(open, self.newline, dated) {
+                // What was written in days past must not count as of now.
+                Ok(false) => seek::last_line(open, self.newline),
+                _ => seek::seek_time(open, self.newline, since, dated),
+            },
         };
         // A file that cannot be searched is read whole: the age of each failure is looked at.
         if let Ok(offset) = offset {

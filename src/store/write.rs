@@ -60,18 +60,25 @@ impl Writer<'_> {
             Entry::Failure { jail, ticket } => {
                 let jail = self.jails.number(db, jail)?;
                 let data = write_evidence(&ticket.evidence, self.matches_max);
+                // Several of one moment keep the lines of each, as far as lines are kept.
+                let last = ticket.evidence.lines.last().filter(|_| self.matches_max > 0);
+                let last = last.map(|line| cut(line).to_owned());
                 db.prepare_cached(
                     "INSERT INTO failures(id, jail, time, attempts, data) \
                      VALUES (?1, ?2, ?3, ?4, ?5) \
                      ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, \
-                     data = coalesce(excluded.data, data)",
+                     data = CASE WHEN data IS NULL THEN excluded.data \
+                     WHEN ?6 IS NULL OR json_array_length(data, '$.lines') >= ?7 THEN data \
+                     ELSE json_insert(data, '$.lines[#]', ?6) END",
                 )?
                 .execute(params![
                     text(&ticket.id),
                     jail,
                     ticket.time.micros(),
                     ticket.attempts,
-                    data
+                    data,
+                    last,
+                    i64::try_from(self.matches_max).unwrap_or(i64::MAX)
                 ])?;
             }
             Entry::Ban { jail, ban, ordered } => self.ban(jail, ban, *ordered, now)?,

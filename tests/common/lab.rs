@@ -1,6 +1,11 @@
 //! Two network namespaces with a cable between them: an attacker with many addresses, and a victim
 //! on which the true programs run. Nothing leaves them.
-#![allow(dead_code, clippy::unwrap_used, reason = "helpers of tests; each test uses some")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests; each test uses some"
+)]
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -20,7 +25,7 @@ pub const ATTACKER: &str = "10.77.0.1";
 pub const ATTACKER6: &str = "fd77::1";
 
 /// Whatever takes longer than this never happens.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Waits until something is so; panics with `what` if it never is.
 pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -52,10 +52,13 @@ impl NftGuard {
                 }
             }
             SetVerb::Change(changes) => self.change(&mut text, changes),
-            SetVerb::Flush => {
+            SetVerb::Flush | SetVerb::Exactly(_) => {
                 self.declare(&mut text);
                 for (set, ..) in self.sets.all() {
                     line!(text, "flush set inet {table} {set}");
+                }
+                if let SetVerb::Exactly(changes) = verb {
+                    self.change(&mut text, changes);
                 }
             }
             SetVerb::Stop => {
@@ -172,7 +175,11 @@ impl IpsetGuard {
         let mut text = String::new();
         match verb {
             SetVerb::Start => self.declare(&mut text),
-            SetVerb::Change(changes) => {
+            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
+                if matches!(verb, SetVerb::Exactly(_)) {
+                    self.declare(&mut text);
+                    self.sets.of(self.family).iter().for_each(|set| line!(text, "flush {set}"));
+                }
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
                     let set = self.sets.home(change.net());
                     match change {
@@ -221,8 +228,7 @@ impl IptablesGuard {
     /// `iptables -S` printed. Empty if nothing is to be done.
     pub fn restore(&self, verb: &SetVerb, found: &str) -> String {
         let chain = &self.chain;
-        let new = format!("-N {chain}");
-        let stands = found.lines().any(|line| line == new);
+        let stands = self.stands(found);
         let mut text = String::new();
         match verb {
             SetVerb::Start => {
@@ -233,8 +239,14 @@ impl IptablesGuard {
                 }
                 self.jumps_anew(&mut text, found);
             }
-            SetVerb::Change(changes) => {
+            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
                 let found = self.elements(found);
+                if matches!(verb, SetVerb::Exactly(_)) {
+                    let wanted = |net: &Cidr| changes.iter().any(|change| change.net() == *net);
+                    for (_, rule) in found.iter().filter(|(net, _)| !wanted(net)) {
+                        line!(text, "-D {}", rule.trim_start_matches("-A "));
+                    }
+                }
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
                     let mut here = found.iter().filter(|(net, _)| *net == change.net()).peekable();
                     match change {
@@ -272,8 +284,7 @@ impl IptablesGuard {
 
     /// What of `verb` = check is missing, in words; `found` is what `iptables -S` printed.
     pub fn missing(&self, nets: &[Cidr], found: &str) -> Option<String> {
-        let new = format!("-N {}", self.chain);
-        if !found.lines().any(|line| line == new) {
+        if !self.stands(found) {
             return Some(format!("chain {} is gone", self.chain));
         }
         let count = self.parents.len() * self.matches().len();
@@ -304,8 +315,14 @@ impl IptablesGuard {
         rules.filter_map(element).collect()
     }
 
-    /// What stands before the elements.
-    fn head(&self) -> Vec<String> {
+    /// True if the chain is among what `iptables -S` printed.
+    pub fn stands(&self, found: &str) -> bool {
+        let new = format!("-N {}", self.chain);
+        found.lines().any(|line| line == new)
+    }
+
+    /// The rules that stand before the elements.
+    pub fn head(&self) -> Vec<String> {
         let mut rules = vec!["-m conntrack --ctdir REPLY -j RETURN".to_owned()];
         if self.family == Family::Inet6 {
             let (from, to) = ICMPV6_PASSED;
@@ -346,7 +363,18 @@ impl IptablesGuard {
         if found.is_empty() { vec![String::new()] } else { found }
     }
 
-    fn jumps_found<'a>(&self, found: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
+    /// The jumps to the chain: whence, and the rule. Each is to be put on top, in this order.
+    pub fn jumps(&self) -> Vec<(String, String)> {
+        let rule = |matches: String| format!("{matches}-j {}", self.chain);
+        let of = |parent: &String| {
+            let parent = parent.clone();
+            self.matches().into_iter().map(move |matches| (parent.clone(), rule(matches)))
+        };
+        self.parents.iter().flat_map(of).collect()
+    }
+
+    /// The jumps to the chain in what `iptables -S` printed: whence and rule, with a blank between.
+    pub fn jumps_found<'a>(&self, found: &'a str) -> impl Iterator<Item = &'a str> + use<'a> {
         let end = format!(" -j {}", self.chain);
         found.lines().filter(move |line| line.ends_with(&end)).filter_map(|l| l.strip_prefix("-A "))
     }
@@ -354,18 +382,16 @@ impl IptablesGuard {
     /// Takes the jumps that are there away and puts the right ones on top, in one transaction, if
     /// what is there is not just that already.
     fn jumps_anew(&self, text: &mut String, found: &str) {
-        let chain = &self.chain;
-        let mut wanted: Vec<String> = Vec::new();
-        for parent in &self.parents {
-            wanted.extend(self.matches().iter().map(|m| format!("{parent} {m}-j {chain}")));
-        }
+        let wanted = self.jumps();
         let there: Vec<&str> = self.jumps_found(found).collect();
-        if there.len() == wanted.len() && wanted.iter().all(|jump| there.contains(&jump.as_str())) {
+        let stands = |(parent, rule): &(String, String)| {
+            there.iter().any(|jump| jump.split_once(' ') == Some((parent.as_str(), rule.as_str())))
+        };
+        if there.len() == wanted.len() && wanted.iter().all(stands) {
             return;
         }
         there.iter().for_each(|jump| line!(text, "-D {jump}"));
-        for jump in &wanted {
-            let (parent, rule) = jump.split_once(' ').unwrap_or((jump, ""));
+        for (parent, rule) in &wanted {
             line!(text, "-I {parent} 1 {rule}");
         }
     }

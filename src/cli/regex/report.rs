@@ -11,7 +11,11 @@
 //! take_back_missed  a buffered line that turned out to belong to a failure (maxlines > 1)
 //! ```
 
-use std::io::{self, Write};
+use std::{
+    collections::HashMap,
+    io::{self, Write},
+    sync::Arc,
+};
 
 use super::{
     debuggex,
@@ -92,8 +96,43 @@ impl Shown {
 struct Tally {
     expression: Expression,
     hits: u64,
-    /// Id, moment and "other expressions matched as well"; kept only for `-v`.
-    found: Vec<(String, Timestamp, bool)>,
+    /// Kept only for `-v`.
+    found: Vec<Found>,
+}
+
+/// One hit. There may be millions, of few offenders.
+#[derive(Clone, Copy, Debug)]
+struct Found {
+    /// Unix time, in seconds: nothing below is shown.
+    at: i64,
+    /// Number of the id.
+    id: u32,
+    /// Other expressions matched as well.
+    multiple: bool,
+}
+
+/// Ids, each kept once.
+#[derive(Debug, Default)]
+struct Ids {
+    numbers: HashMap<Arc<str>, u32>,
+    texts: Vec<Arc<str>>,
+}
+
+impl Ids {
+    fn number(&mut self, id: &str) -> u32 {
+        if let Some(number) = self.numbers.get(id) {
+            return *number;
+        }
+        let number = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
+        let text: Arc<str> = id.into();
+        self.numbers.insert(Arc::clone(&text), number);
+        self.texts.push(text);
+        number
+    }
+
+    fn text(&self, number: u32) -> &str {
+        self.texts.get(number as usize).map_or("None", |text| text)
+    }
 }
 
 /// Lines of one fate: how many, and the text of those that may be printed.
@@ -112,6 +151,7 @@ pub struct Report {
     prefregex_groups: Vec<String>,
     failregex: Vec<Tally>,
     ignoreregex: Vec<Tally>,
+    ids: Ids,
     missed: Lines,
     ignored: Lines,
     matched: Lines,
@@ -139,6 +179,7 @@ impl Report {
             prefregex_groups: Vec::new(),
             failregex: tallies(failregex),
             ignoreregex: tallies(ignoreregex),
+            ids: Ids::default(),
             missed: Lines::default(),
             ignored: Lines::default(),
             matched: Lines::default(),
@@ -157,9 +198,10 @@ impl Report {
             if let Some(tally) = self.failregex.get_mut(failure.regex) {
                 tally.hits += 1;
                 if self.shown.verbose {
-                    let id = failure.id.clone().unwrap_or_else(|| "None".to_owned());
+                    let id = self.ids.number(failure.id.as_deref().unwrap_or("None"));
+                    let at = failure.time.unwrap_or(now).secs();
                     // The first two go unmarked in fail2ban-regex, and so here.
-                    tally.found.push((id, failure.time.unwrap_or(now), failures > 1));
+                    tally.found.push(Found { at, id, multiple: failures > 1 });
                 }
             }
             if failure.nofail {
@@ -212,7 +254,7 @@ impl Report {
     }
 
     /// Counts a line that just this failregex matched without being a failure.
-    pub fn add_nofail(&mut self, line: &str, regex: usize, prefixed: u64) {
+    pub fn add_nofail(&mut self, line: &[u8], regex: usize, prefixed: u64) {
         if let Some(tally) = self.failregex.get_mut(regex) {
             tally.hits += 1;
         }
@@ -220,7 +262,7 @@ impl Report {
         self.tested += 1;
         self.ignored.count += 1;
         if keeps(self.ignored.count, self.shown.ignored, self.shown.limit) {
-            self.ignored.kept.push(line.to_owned());
+            self.ignored.kept.push(String::from_utf8_lossy(line).into_owned());
         }
     }
 
@@ -332,9 +374,15 @@ impl Report {
             .filter(|(_, tally)| tally.hits > 0 || self.shown.verbose)
             .flat_map(|(index, tally)| {
                 let head = format!("{:2}) [{}] {}", index + 1, tally.hits, tally.expression.text);
-                std::iter::once(head).chain(tally.found.iter().map(found_row))
+                std::iter::once(head).chain(tally.found.iter().map(|found| self.found_row(found)))
             });
         page.list(" #) [# of hits] regular expression", rows)
+    }
+
+    fn found_row(&self, found: &Found) -> String {
+        let more = if found.multiple { " (multiple regex matched)" } else { "" };
+        let at = long_date(Timestamp::from_secs(found.at));
+        format!("    {}  {at}{more}", self.ids.text(found.id))
     }
 
     fn write_dates(&self, page: &mut Page<'_, impl Write>) -> io::Result<()> {
@@ -404,11 +452,6 @@ fn keeps(count: u64, printed: Printed, limit: u64) -> bool {
         Printed::Few => count <= limit.saturating_add(1),
         Printed::All => true,
     }
-}
-
-fn found_row((id, at, multiple): &(String, Timestamp, bool)) -> String {
-    let more = if *multiple { " (multiple regex matched)" } else { "" };
-    format!("    {id}  {}{more}", long_date(*at))
 }
 
 /// `Sun Aug 14 11:59:59 2005`, in local time.

@@ -371,7 +371,7 @@ impl<W: Write> Tally for List<'_, W> {
 
     fn counted_many(&mut self, _: &[u64], _: u64) {}
 
-    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {}
+    fn concluded(&mut self, _: &[u8], _: usize, _: bool, _: bool) {}
 }
 
 /// The report.
@@ -430,7 +430,7 @@ impl Tally for Summary {
         self.report.add_missed(0, prefixed);
     }
 
-    fn concluded(&mut self, line: &str, regex: usize, nofail: bool, prefixed: bool) {
+    fn concluded(&mut self, line: &[u8], regex: usize, nofail: bool, prefixed: bool) {
         match nofail {
             true => self.report.add_nofail(line, regex, u64::from(prefixed)),
             false => self.report.add_counted(regex, 1, u64::from(prefixed)),

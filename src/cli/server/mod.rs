@@ -126,13 +126,21 @@ fn options(given: &Given, tree: &Tree) -> Result<Options, Fault> {
         socket: given.text("socket")?.map(absolute),
         pidfile: given.text("pidfile")?.map(absolute),
         loglevel: given.text("loglevel")?,
-        logtarget: given.text("logtarget")?,
+        logtarget: given.text("logtarget")?.map(|text| match is_file(&text) {
+            true => absolute(text),
+            false => text,
+        }),
         syslogsocket: given.text("syslogsocket")?,
         foreground: given.is_set("foreground"),
         dry_run: given.is_set("dry-run"),
         pname: given.text("pname")?,
         timeout_s: timeout.unwrap_or(TIMEOUT_S),
     })
+}
+
+/// True if a log target is a file.
+fn is_file(target: &str) -> bool {
+    daemon::log::Target::parse(target, "auto").is_ok_and(|target| target.is_file())
 }
 
 /// The background stands elsewhere in the file system.

@@ -30,8 +30,6 @@ const RESTORED_PER_CALL: usize = 4096;
 
 /// So many runners of jails that are gone may still be at work.
 const LEAVING_MAX: usize = 64;
-/// Actions that are exchanged are given so long to do what they were told, in seconds.
-const EXCHANGE_S: f64 = 10.0;
 
 /// What the main file says of the database.
 pub(in crate::daemon) fn store_options(main: &MainSpec) -> store::Options {
@@ -59,8 +57,9 @@ impl Guard {
         self.restore(&specs);
         self.settle();
         self.tell_bantimes();
+        self.man_the_sensor();
         for spec in specs {
-            self.follow(&spec);
+            self.follow(&spec, true);
         }
         self.settle();
         self.log.flush();
@@ -74,7 +73,7 @@ impl Guard {
         }
     }
 
-    fn find(&mut self, finding: &Finding) {
+    pub(super) fn find(&mut self, finding: &Finding) {
         let level = if finding.is_fault() { Level::ERROR } else { Level::WARNING };
         self.say(level, "configuration", &finding.to_string());
     }
@@ -113,7 +112,7 @@ impl Guard {
         if self.begin(&spec) {
             self.restore(std::slice::from_ref(&spec));
             self.settle();
-            self.follow(&spec);
+            self.follow(&spec, true);
         }
     }
 
@@ -161,8 +160,13 @@ impl Guard {
         let outlet = Box::new(move |outcome: runner::Outcome| {
             let _ = sender.send(Event::Done(outcome));
         });
-        let runner = Runner::spawn(Arc::clone(&name), actions, self.executors.executor(), outlet)
+        let executor = self.executors.executor(Some(spec));
+        let runner = Runner::spawn(Arc::clone(&name), actions, executor, outlet)
             .map_err(|error| format!("no thread for its actions: {error}"))?;
+        // A jail that was here before may still be taking down what this one is to put up.
+        if let Some(at) = self.leaving.iter().rposition(|(jail, _)| *jail == name) {
+            runner.follow(self.leaving.remove(at).1);
+        }
         self.wants.insert(Arc::clone(&name), wants);
         self.runners.insert(name, runner);
         Ok(())
@@ -229,8 +233,8 @@ impl Guard {
         }
     }
 
-    /// A jail's lines are read from now on.
-    fn follow(&mut self, spec: &JailSpec) {
+    /// A jail's lines are read from now on. `starts`: it did not run before.
+    fn follow(&mut self, spec: &JailSpec, starts: bool) {
         let name: JailName = spec.name.as_str().into();
         if self.positions.is_empty() {
             let positions = &mut self.positions;
@@ -254,25 +258,50 @@ impl Guard {
                 return;
             }
         };
+        if let Lines::Hear(_) = lines {
+            if let Some(reader) = &mut self.reader {
+                reader.forget(&name);
+            }
+            self.say(Level::INFO, "jail", &format!("Jail '{name}' uses the sensor"));
+            match self.knows_of_sensor() {
+                true => self.hear_sensor(spec),
+                // It is the first that wants it.
+                false => self.man_the_sensor(),
+            }
+        } else {
+            self.forget_sensor(&name);
+        }
         if let Lines::Follow(follow) = lines {
             let uses = match follow.origin {
                 Origin::Journal { .. } => "systemd",
                 Origin::Files { polling: true, .. } => "polling",
                 Origin::Files { polling: false, .. } => "notify",
             };
-            self.say(Level::INFO, "jail", &format!("Jail '{name}' uses {uses}"));
+            if starts {
+                self.say(Level::INFO, "jail", &format!("Jail '{name}' uses {uses}"));
+            }
             let journal = matches!(follow.origin, Origin::Journal { .. });
             if let Some(keeper) = self.jails.get_mut(&name) {
                 keeper.journal = journal;
             }
-            let followed = self.reader.as_mut().map(|reader| reader.follow(*follow));
-            if let Some(Err(error)) = followed {
+            let rests = self.engine.is_idle(&name);
+            let followed = self.reader.as_mut().map(|reader| {
+                reader.follow(*follow)?;
+                // It goes on resting, and later reads what it missed.
+                if rests {
+                    reader.pause(&name, true);
+                }
+                Ok(())
+            });
+            if let Some(Err::<(), std::io::Error>(error)) = followed {
                 self.disable(&name, format!("its lines cannot be read: {error}"));
                 self.drop_jail(&name, Ending::Leave);
                 return;
             }
         }
-        self.say(Level::INFO, "jail", &format!("Jail '{name}' started"));
+        if starts {
+            self.say(Level::INFO, "jail", &format!("Jail '{name}' started"));
+        }
     }
 
     /// Takes note of what happened to a source.
@@ -284,6 +313,12 @@ impl Guard {
             Loud::Warning => LogLevel::WARNING,
             Loud::Error => LogLevel::ERROR,
         };
+        // A list names places of many systems: one of them is enough.
+        let is_missing = matches!(notice.what, What::Missing | What::NoMatch);
+        let level = match is_missing && notice.jails.iter().all(|jail| self.can_spare_a_log(jail)) {
+            true => LogLevel::INFO,
+            false => level,
+        };
         self.say(level, "filter", &notice.to_string());
         for jail in &notice.jails {
             let Some(keeper) = self.jails.get_mut(jail) else { continue };
@@ -294,6 +329,15 @@ impl Guard {
                 self.say(Level::NOTICE, "jail", &text);
             }
         }
+    }
+
+    /// True if a jail has another log, or was told not to mind.
+    fn can_spare_a_log(&self, jail: &str) -> bool {
+        let Some(keeper) = self.jails.get(jail) else { return true };
+        !keeper.files.is_empty()
+            || keeper.spec.as_ref().is_none_or(|spec| {
+                spec.skip_if_nologs || spec.logpath.iter().any(|log| !log.files().is_empty())
+            })
     }
 
     /// Stops a jail by order and forgets that it was there; its bans stay in the store.
@@ -308,6 +352,7 @@ impl Guard {
         if let Some(reader) = &mut self.reader {
             reader.forget(name);
         }
+        self.forget_sensor(name);
         let _ = ask!(self.remove_jail(name));
         // What was ordered before is done before.
         self.settle();
@@ -324,9 +369,9 @@ impl Guard {
             let text = format!("[{name}] its actions are too slow to be ended in order");
             self.say(Level::ERROR, "actions", &text);
         }
-        self.leaving.push(runner);
+        self.leaving.push((name.into(), runner));
         if self.leaving.len() > LEAVING_MAX {
-            self.leaving.remove(0).finish(0.0);
+            self.leaving.remove(0).1.finish(0.0);
         }
     }
 
@@ -345,10 +390,12 @@ impl Guard {
             }
             return;
         };
-        if !same_actions(&old, &spec)
-            && let Err(reason) = self.exchange(&old, &spec)
-        {
-            let text = format!("Jail '{name}' keeps its actions: {reason}");
+        let exchanged = match same_actions(&old, &spec) {
+            true => self.executors.can_run(&spec),
+            false => self.exchange(&old, &spec),
+        };
+        if let Err(reason) = exchanged {
+            let text = format!("Jail '{name}' goes on as it was: {reason}");
             self.say(Level::ERROR, "jail", &text);
             return;
         }
@@ -360,20 +407,19 @@ impl Guard {
         if let Some(keeper) = self.jails.get_mut(&name) {
             keeper.spec = Some(spec.clone());
             if reads_anew {
-                keeper.files.clear();
-                keeper.missing.clear();
+                // What is read already is read on, and not told of again.
                 keeper.journal = false;
+                keeper.forget_others(&spec);
             }
         }
         if reads_anew {
             self.settle();
-            self.follow(&spec);
+            self.follow(&spec, false);
         }
     }
 
     /// Other actions for a jail that runs: those that are gone let everybody in, those that stay
-    /// leave what they hold to their successors, which have it as they want it before this returns
-    /// to the loop.
+    /// leave what they hold to their successors, which begin when the others have ended.
     fn exchange(&mut self, old: &JailSpec, new: &JailSpec) -> Result<(), String> {
         let name: JailName = new.name.as_str().into();
         let before = self.runners.remove(&name);
@@ -393,7 +439,9 @@ impl Guard {
                 job.action = Some(action.name.as_str().into());
                 let _ = before.order(job);
             }
-            before.finish(EXCHANGE_S);
+            if let Some(runner) = self.runners.get(&name) {
+                runner.follow(before);
+            }
         }
         self.order(Arc::clone(&name), Job::new(Verb::Start, Vec::new(), Call::at(self.now)));
         self.synchronise(&name);
@@ -419,11 +467,22 @@ impl Guard {
                 Some(jail) => format!("Reload jail '{jail}'"),
             },
         );
+        if let Some(dir) = self.options.dir.as_ref().filter(|dir| !dir.is_dir()) {
+            let text = format!("{} is not there: everything goes on as before", dir.display());
+            self.say(Level::ERROR, "configuration", &text);
+            return Err(Refusal::Failed(text));
+        }
         let (main, main_findings) = start::settings(&self.tree, &self.options);
         let config = Config { main: main.clone(), main_findings, ..config::read(&self.tree) };
         let faults = |findings: &[Finding]| findings.iter().filter(|f| f.is_fault()).count();
-        if only.is_none() {
+        // A file of which a part was not understood may have named more jails than it seems.
+        let incomplete = faults(&config.jails.findings) > 0
+            || config.jails.jails.iter().any(|jail| faults(&jail.findings) > 0);
+        let is_named = |name: &str| config.jails.jails.iter().any(|jail| jail.name == name);
+        if only.is_none_or(|only| !is_named(only)) {
             self.tell(&config);
+        }
+        if only.is_none() {
             self.change_main(main);
         }
         let mut wanted: BTreeMap<String, config::Jail> = BTreeMap::new();
@@ -440,7 +499,7 @@ impl Guard {
         {
             return Err(Refusal::UnknownJail { jail: only.to_owned(), hint: None });
         }
-        if unban {
+        if unban && only.is_none_or(|only| self.engine.rules(only).is_some()) {
             let lifted = ask!(self.unban_all(only)).map_err(super::orders::refused)?;
             self.say(Level::NOTICE, "actions", &format!("{lifted} bans lifted before the reload"));
             self.settle();
@@ -449,13 +508,26 @@ impl Guard {
             .jails
             .keys()
             .filter(|name| only.is_none_or(|only| only == &***name))
-            .filter(|name| restart || !wanted.contains_key(&***name))
+            .filter(|name| match wanted.get(&***name) {
+                // One that cannot run as it is written now is not ended for that.
+                Some(config::Jail { spec: Some(spec), findings, .. }) => {
+                    restart && (faults(findings) == 0 || !self.loses_an_action(spec))
+                }
+                Some(_) => false,
+                None => true,
+            })
             .cloned()
             .collect();
-        for name in gone {
-            self.stop_jail(&name, Ending::Lift);
-        }
         let mut broken = 0;
+        for name in gone {
+            match incomplete && !wanted.contains_key(&*name) {
+                true => {
+                    broken += 1;
+                    self.keep(&name);
+                }
+                false => self.stop_jail(&name, Ending::Lift),
+            }
+        }
         for name in order {
             let Some(jail) = wanted.remove(&name) else { continue };
             broken += usize::from(faults(&jail.findings) > 0);
@@ -464,7 +536,9 @@ impl Guard {
                     for finding in &jail.findings {
                         self.find(finding);
                     }
-                    if !self.is_as_before(&spec) {
+                    if faults(&jail.findings) > 0 && self.loses_an_action(&spec) {
+                        self.keep(&name);
+                    } else if !self.is_as_before(&spec) {
                         self.change_jail(spec);
                     }
                 }
@@ -476,8 +550,7 @@ impl Guard {
                     for finding in &jail.findings {
                         self.find(finding);
                     }
-                    let text = format!("Jail '{name}' goes on as it was before the reload");
-                    self.say(Level::ERROR, "jail", &text);
+                    self.keep(&name);
                 }
                 (None, _) => {
                     self.jails.shift_remove(name.as_str());
@@ -485,14 +558,35 @@ impl Guard {
                 }
             }
         }
+        if only.is_none() {
+            self.man_the_sensor();
+        }
+        self.tell_all_bans();
         self.say(Level::INFO, "server", "Reload finished.");
-        match broken {
-            0 => Ok(Done::Yes),
-            some => Err(Refusal::Failed(format!(
-                "{some} jail(s) have faults and were not changed: see the log, or \
-                 `sentryban-server -t`"
+        match (broken, incomplete) {
+            (0, false) => Ok(Done::Yes),
+            (0, true) => Err(Refusal::Failed(
+                "reloaded, but a file has faults: see the log, or `sentryban-server -t`".to_owned(),
+            )),
+            (some, _) => Err(Refusal::Failed(format!(
+                "{some} jail(s) have faults and go on as before, if they ran; all others were \
+                 reloaded: see the log, or `sentryban-server -t`"
             ))),
         }
+    }
+
+    /// Says that a jail was left alone.
+    fn keep(&mut self, name: &str) {
+        let text = format!("Jail '{name}' goes on as it was before the reload");
+        self.say(Level::ERROR, "jail", &text);
+    }
+
+    /// True if an action that a jail runs would be gone: with it, its bans.
+    fn loses_an_action(&self, spec: &JailSpec) -> bool {
+        let runs = self.runners.contains_key(spec.name.as_str());
+        let old = self.jails.get(spec.name.as_str()).and_then(|keeper| keeper.spec.as_ref());
+        let stays = |name: &str| spec.actions.iter().any(|action| action.name == name);
+        runs && old.is_some_and(|old| old.actions.iter().any(|action| !stays(&action.name)))
     }
 
     fn is_as_before(&self, spec: &JailSpec) -> bool {

@@ -13,6 +13,7 @@
 mod jails;
 mod orders;
 mod preface;
+mod sensor;
 mod settle;
 mod state;
 mod stop;
@@ -34,7 +35,7 @@ use super::{
     log::{Level, Log},
     reader::{self, Reader, Report},
     resolver::{Answer, Question, Resolver},
-    runner::{Outcome, Runner},
+    runner::{self, Outcome, Runner},
     surroundings::Watcher,
 };
 use crate::{
@@ -54,6 +55,10 @@ const EVENTS_PER_TURN_MAX: usize = 256;
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
 const HOUSEKEEPING_S: i64 = 1;
+/// So long after a write memory is given back that is not needed any more, in seconds.
+const THRIFT_S: i64 = 10;
+/// The same behind a start.
+const THRIFT_AT_START_S: i64 = 1;
 /// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
 const LOOK_AROUND_S: i64 = 1;
 
@@ -69,12 +74,17 @@ pub struct Guard {
     effects: Effects,
     /// What the store is to write with the effects of this turn, before or behind them.
     entries: Vec<store::Entry>,
+    /// So many of them may wait for others, until `write_due`.
+    held_entries: usize,
+    write_due: Option<Timestamp>,
+    /// Something happened that nobody will read again.
+    pressing: bool,
     jails: IndexMap<JailName, Keeper>,
     runners: HashMap<JailName, Runner>,
     /// What each jail's actions want to know of bans.
     wants: HashMap<JailName, Vec<Want>>,
     /// Runners of jails that are gone, until their last orders are done.
-    leaving: Vec<Runner>,
+    leaving: Vec<(JailName, Runner)>,
     /// Orders that a full runner did not take.
     waiting: Vec<(JailName, super::runner::Job)>,
     /// The engine's number of the last act.
@@ -84,6 +94,7 @@ pub struct Guard {
     reader: Option<Reader>,
     resolver: Resolver<Mark>,
     watcher: Watcher,
+    desk: sensor::Desk,
     executors: super::Executors,
     sender: Sender,
     gate: Gate,
@@ -99,6 +110,9 @@ pub struct Guard {
     started: Timestamp,
     looked_around: Timestamp,
     housekeeping_due: Option<Timestamp>,
+    thrift_due: Option<Timestamp>,
+    /// The code of the start has been let go.
+    started_up: bool,
     ending: Option<Ending>,
     /// The foreground's terminal went away, or Ctrl-C was typed on it: an emergency exit.
     at_terminal: bool,
@@ -181,6 +195,9 @@ impl Guard {
             engine: Engine::new(time::Zone::Local, time::seed()),
             effects: Effects::default(),
             entries: Vec::new(),
+            held_entries: 0,
+            write_due: None,
+            pressing: false,
             jails: IndexMap::new(),
             runners: HashMap::new(),
             wants: HashMap::new(),
@@ -192,6 +209,7 @@ impl Guard {
             reader: Some(reader),
             resolver,
             watcher,
+            desk: sensor::Desk::default(),
             executors,
             sender,
             gate,
@@ -203,6 +221,8 @@ impl Guard {
             started: now,
             looked_around: Timestamp::default(),
             housekeeping_due: None,
+            thrift_due: Some(now.plus_secs(THRIFT_AT_START_S)),
+            started_up: false,
             ending: None,
             at_terminal,
         })
@@ -245,6 +265,7 @@ impl Guard {
         self.release_late();
         self.settle();
         self.housekeep();
+        self.save();
         self.log.flush();
     }
 
@@ -271,8 +292,9 @@ impl Guard {
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
-        let due = [self.engine.next_timeout(), self.housekeeping_due]
-            .into_iter()
+        let own = [self.housekeeping_due, self.write_due, self.thrift_due];
+        let due = std::iter::once(self.engine.next_timeout())
+            .chain(own)
             .flatten()
             .chain(held)
             .fold(idle, Timestamp::min);
@@ -281,6 +303,11 @@ impl Guard {
     }
 
     fn handle(&mut self, event: Event) {
+        self.pressing |= !matches!(
+            &event,
+            Event::Read(Report::Batch(reader::Batch { shared: true, position: Some(_), .. }), _)
+                | Event::Done(_)
+        );
         match event {
             Event::Read(Report::Batch(batch), pass) => {
                 self.take_batch(batch);
@@ -295,7 +322,14 @@ impl Guard {
                 let text = format!("[{}] {}", remark.jail, remark.text);
                 self.say(remark.level, "actions", &text);
             }
-            Event::Asked(asked) => self.answer(asked),
+            Event::Noted(level, text) => self.say(level, "sensor", &text),
+            Event::Asked(asked) => {
+                // Some answers come out of the store.
+                self.gather();
+                self.write();
+                self.answer(asked);
+                self.pressing = true;
+            }
             Event::Signal(signal) => self.signal(signal),
             Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
             Event::Ignored { jail, number, ignored, trouble } => {
@@ -315,8 +349,9 @@ impl Guard {
     }
 
     /// Failures of one source, and how far it is read now.
-    fn take_batch(&mut self, batch: reader::Batch) {
+    fn take_batch(&mut self, mut batch: reader::Batch) {
         self.look_around();
+        self.without_own_lines(&mut batch);
         for (jail, failures) in batch.found {
             let mut tickets = Vec::with_capacity(failures.len());
             for failure in failures {
@@ -353,6 +388,12 @@ impl Guard {
         };
         match mark {
             Mark::Ignore => {
+                // Name servers that are out of order know no name; what was known is better.
+                match addresses.is_empty() {
+                    true if !self.watcher.lost(&name) => return,
+                    true => {}
+                    false => self.watcher.found(&name),
+                }
                 ask!(self.handle(Input::Name { name: name.into(), addresses }));
             }
             Mark::Failure(jail, failure) => {
@@ -403,12 +444,18 @@ impl Guard {
         }
     }
 
-    fn take_outcome(&mut self, outcome: Outcome) {
+    fn take_outcome(&mut self, mut outcome: Outcome) {
         for note in &outcome.notes {
             // A plan for a tool may have several lines.
             let note = note.trim().replace('\n', "; ");
             let text = format!("[{}] {}: {note}", outcome.jail, outcome.action);
-            let level = if self.options.dry_run { Level::NOTICE } else { Level::WARNING };
+            let about_bans = !outcome.done.is_empty() && outcome.verb != Some(runner::Verb::Sync);
+            let level = match (note.starts_with("would run"), about_bans) {
+                (true, true) => Level::NOTICE,
+                // Tables and chains are for those who look for a fault.
+                (true, false) => Level::DEBUG,
+                (false, _) => Level::WARNING,
+            };
             self.say(level, "actions", &text);
         }
         if let Some(error) = &outcome.error {
@@ -423,7 +470,8 @@ impl Guard {
             let text = format!("[{jail}] {action}: the firewall {why}; all bans are made anew");
             self.say(level, "actions", &text);
             self.ban_anew(&jail, Some(action));
-            return;
+            // What came of the order itself is told all the same: a ban that was lifted is lifted.
+            outcome.lost = false;
         }
         let trouble = self.trouble.entry(Arc::clone(&outcome.jail)).or_default();
         for id in &outcome.done {
@@ -452,6 +500,18 @@ impl Guard {
         self.housekeeping_due = Some(self.now.plus_secs(pause));
         for name in self.watcher.names() {
             self.resolver.ask(Question::Addresses(name), Mark::Ignore);
+        }
+    }
+
+    /// Gives back what is not needed any more.
+    fn save(&mut self) {
+        if self.thrift_due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        self.thrift_due = None;
+        super::thrift::trim_heap();
+        if !std::mem::replace(&mut self.started_up, true) {
+            super::thrift::drop_code();
         }
     }
 

@@ -141,6 +141,9 @@ impl Guard {
                     self.start_jail(spec);
                 } else {
                     let _ = self.engine.set_idle(&jail, false);
+                    if let Some(reader) = &mut self.reader {
+                        reader.pause(&jail, false);
+                    }
                 }
                 Ok(Done::Yes)
             }
@@ -166,6 +169,10 @@ impl Guard {
             }
             Order::Ban(jail, ids) => {
                 let banned = ask!(self.ban(&jail, &ids, None)).map_err(refused)?;
+                for (id, reason) in &banned.refused {
+                    let text = format!("[{jail}] {id} is not banned by order: {reason}");
+                    self.say(Level::WARNING, "actions", &text);
+                }
                 if let Some((id, reason)) = banned.refused.first()
                     && banned.new == 0
                     && banned.refused.len() == ids.len()

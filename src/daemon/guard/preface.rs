@@ -7,7 +7,11 @@ impl Guard {
     /// Says on a terminal (or whatever else the lines stream to) that bans are real, for how long,
     /// and how to undo them.
     pub fn preface(&mut self) {
+        let dry = "This is a dry run: nobody is banned, and the log tells who would be.";
         if !self.log.target().is_stream() {
+            if self.options.dry_run {
+                self.say(Level::NOTICE, "server", dry);
+            }
             return;
         }
         let client = match self.options.socket.as_deref() {
@@ -17,10 +21,7 @@ impl Guard {
             _ => format!("sentryban-client -s {}", self.main.socket.value),
         };
         let lines = match self.options.dry_run {
-            true => vec![
-                "This is a dry run: nobody is banned, and the log tells who would be.".to_owned(),
-                format!("See what is counted: {client} status"),
-            ],
+            true => vec![dry.to_owned(), format!("See what is counted: {client} status")],
             false => vec![
                 "Bans are real: the firewall drops whoever fails too often.".to_owned(),
                 format!("Who is out, and why: {client} status JAIL; {client} why ADDRESS"),
@@ -51,7 +52,8 @@ impl Guard {
                 _ => first,
             };
             let retries = rules.maxretry;
-            let text = format!("Jail '{name}' bans after {retries} failure(s), for {text}");
+            let failures = if retries == 1 { "failure" } else { "failures" };
+            let text = format!("Jail '{name}' bans after {retries} {failures}, for {text}");
             self.say(Level::NOTICE, "server", &text);
         }
     }

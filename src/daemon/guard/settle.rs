@@ -16,11 +16,19 @@ use crate::{
     source::Position,
     store::{self, Entry, UnbanWhy},
     ticket::{Ban, BanTime, Evidence, Id, JailName},
+    time::Timestamp,
 };
 
 /// Orders that wait for a runner whose queue is full are kept up to this number; beyond it the
 /// engine is told that they failed, and tries again.
 const WAITING_MAX: usize = 4096;
+
+/// What can be read again is written so many microseconds after it was read, at latest, so that a
+/// flood of single lines does not become a flood of transactions.
+const HOLD_MICROS: i64 = 100_000;
+
+/// But no more than so many entries wait for that.
+const HOLD_MAX: usize = 4096;
 
 /// So many lines of evidence stand for a tag at most.
 const TAG_LINES_MAX: usize = 100;
@@ -39,13 +47,8 @@ impl Guard {
     /// Writes everything down, then has it done.
     pub(super) fn settle(&mut self) {
         self.gather();
-        if !self.entries.is_empty() {
-            // What could not be written waits in the store, which says so; guarding goes on.
-            let _ = self.store.commit(&self.entries, self.now);
-            self.entries.clear();
-            let due = self.now.plus_secs(super::HOUSEKEEPING_S);
-            self.housekeeping_due = Some(self.housekeeping_due.map_or(due, |old| old.min(due)));
-            self.tell_of_store();
+        if !self.may_hold() {
+            self.write();
         }
         let effects = std::mem::take(&mut self.effects);
         let Effects { acts, asks, lookups, files, notes, .. } = effects;
@@ -53,8 +56,10 @@ impl Guard {
             self.say(level(note.level), note.logger.name(), &note.text);
         }
         for act in acts {
+            self.note_for_sensor(&act);
             self.act(act);
         }
+        self.tell_sensor();
         self.order_again();
         for ask in asks {
             self.ask_command(ask);
@@ -72,6 +77,40 @@ impl Guard {
         }
     }
 
+    /// True if nothing is to be written yet: failures go with the position behind their lines, so a
+    /// crash undoes both, and the lines are read again. Whatever else happened is written at once.
+    fn may_hold(&mut self) -> bool {
+        let news = self.entries.get(self.held_entries..).unwrap_or_default();
+        let again = |entry: &Entry| matches!(entry, Entry::Failure { .. } | Entry::Position { .. });
+        let may = !self.pressing
+            && self.entries.len() < HOLD_MAX
+            && self.effects.acts.is_empty()
+            && news.iter().all(again);
+        if !may || self.entries.is_empty() {
+            return false;
+        }
+        self.held_entries = self.entries.len();
+        let latest = Timestamp::from_micros(self.now.micros().saturating_add(HOLD_MICROS));
+        let due = *self.write_due.get_or_insert(latest);
+        // A clock that was set back must not hold them for longer.
+        due > self.now && due <= latest
+    }
+
+    /// Writes what there is, in one transaction.
+    pub(super) fn write(&mut self) {
+        (self.held_entries, self.write_due, self.pressing) = (0, None, false);
+        if self.entries.is_empty() {
+            return;
+        }
+        // What could not be written waits in the store, which says so; guarding goes on.
+        let _ = self.store.commit(&self.entries, self.now);
+        self.entries.clear();
+        let due = self.now.plus_secs(super::HOUSEKEEPING_S);
+        self.housekeeping_due = Some(self.housekeeping_due.map_or(due, |old| old.min(due)));
+        self.thrift_due.get_or_insert(self.now.plus_secs(super::THRIFT_S));
+        self.tell_of_store();
+    }
+
     /// Says what the store has to say.
     pub(super) fn tell_of_store(&mut self) {
         for notice in self.store.take_notices() {
@@ -81,12 +120,7 @@ impl Guard {
                 _ => Level::ERROR,
             };
             self.say(level, "database", &notice.to_string());
-            let again = match notice {
-                Notice::SetAside { .. } => true,
-                Notice::Recovered { incomplete, .. } => incomplete,
-                _ => false,
-            };
-            if again {
+            if notice.wants_all() {
                 self.write_all_anew();
             }
         }

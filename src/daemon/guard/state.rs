@@ -41,7 +41,10 @@ impl State for Guard {
         let keeper = self.jails.get(name)?;
         let totals = self.engine.totals(name).unwrap_or_default();
         let trouble = self.trouble.get(name);
-        let pending = trouble.into_iter().flatten().take(PENDING_MAX);
+        // Whoever is let in or over with his ban is nobody's trouble any more.
+        let is_banned = |id: &Id| self.engine.find_ban(name, id).is_some();
+        let pending = trouble.into_iter().flatten();
+        let pending = pending.filter(|(id, _)| is_banned(id)).take(PENDING_MAX);
         Some(JailView {
             name: &keeper.name,
             spec: keeper.spec.as_ref(),
@@ -126,6 +129,7 @@ impl State for Guard {
             notes.push("dry run: nobody is banned".to_owned());
         }
         notes.extend(self.executors.notes());
+        notes.extend(self.sensor_notes());
         match self.store.health() {
             store::Health::Failing { cause, waiting, lost, .. } => notes.push(format!(
                 "the database cannot be written ({cause}): {waiting} entries wait, {lost} are lost"
@@ -133,7 +137,11 @@ impl State for Guard {
             store::Health::Off => {
                 notes.push("there is no database: bans end with the server".to_owned());
             }
-            store::Health::Good => {}
+            store::Health::Good => {
+                if store::Location::parse(&self.main.dbfile.value) == store::Location::Memory {
+                    notes.push("the database is in memory: bans end with the server".to_owned());
+                }
+            }
         }
         notes
     }

@@ -56,6 +56,7 @@ impl Guard {
         self.say(Level::INFO, "server", "Shutdown in progress...");
         self.log.flush();
         self.gate.close();
+        self.stop_sensor();
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
@@ -63,6 +64,7 @@ impl Guard {
             // Nobody is told anything any more but those who asked.
             self.handle(event);
         }
+        self.pressing = true;
         self.settle();
         let names: Vec<_> = self.jails.keys().cloned().collect();
         if !names.is_empty() {
@@ -76,7 +78,7 @@ impl Guard {
             }
         }
         let clock = time::Stopwatch::start();
-        for runner in runners.into_iter().map(|(_, runner)| runner).chain(self.leaving.drain(..)) {
+        for (_, runner) in runners.into_iter().chain(self.leaving.drain(..)) {
             runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
@@ -85,6 +87,7 @@ impl Guard {
                 self.take_outcome(outcome);
             }
         }
+        self.pressing = true;
         self.settle();
         for name in names {
             self.say(Level::INFO, "jail", &format!("Jail '{name}' stopped"));

@@ -15,6 +15,10 @@ pub(super) const TRIES_MAX: usize = 64;
 /// Room that a transaction has beside its elements.
 pub(super) const HEADROOM: usize = 2048;
 
+/// Elements of hashes go in transactions of so many bytes, some 2 000 of them: in larger ones each
+/// costs the kernel twice as much, which makes its tables grow only between transactions.
+const HASH_BYTES_MAX: usize = 96 << 10;
+
 /// What is to become of elements.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Mode {
@@ -89,6 +93,7 @@ impl Netlink {
         let mut used = 0;
         for unit in units {
             let Unit { home, set, mode, mut items } = unit;
+            let most = if home.is_interval() { most } else { most.min(HASH_BYTES_MAX) };
             while !items.is_empty() {
                 let mut part = Unit { home, set: set.clone(), mode, items: Vec::new() };
                 if used + part.len(items.len()) <= most {

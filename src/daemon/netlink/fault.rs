@@ -17,6 +17,8 @@ pub enum Part {
     Route,
     /// Sockets of this host.
     Sockets,
+    /// Connections that the kernel tracks.
+    Conntrack,
 }
 
 impl fmt::Display for Part {
@@ -26,6 +28,7 @@ impl fmt::Display for Part {
             Part::Ipset => "ipset",
             Part::Route => "rtnetlink",
             Part::Sockets => "sock_diag",
+            Part::Conntrack => "conntrack",
         })
     }
 }

@@ -8,7 +8,7 @@ use super::{
     diff::Diff,
     fault::Fault,
     ipset::{self, Item, Shape, State},
-    millis,
+    millis, wanted,
     watch::Lost,
 };
 use crate::{
@@ -47,6 +47,12 @@ impl Netlink {
                 }
             }
             SetVerb::Change(changes) => self.ipset_change(guard, changes, &mut applied.failed)?,
+            SetVerb::Exactly(changes) => {
+                let mut wanted = wanted(changes);
+                let done = self.ipset_reconcile(guard, &mut wanted)?;
+                applied.notes.extend(done.note());
+                applied.failed = done.failed;
+            }
             SetVerb::Flush => {
                 for (set, _) in own(guard) {
                     self.fills.remove(set);
@@ -201,11 +207,12 @@ impl Netlink {
         let mut refusals = 0;
         let mut grown = false;
         while !rest.is_empty() {
-            let (verb, write): (_, fn(&mut Writer, u32, &str, &[Item])) =
-                if add { ("add", ipset::add) } else { ("remove", ipset::delete) };
-            let Some(answer) = self.ipset_ask(|writer, seq| write(writer, seq, set, rest))? else {
-                return Ok(());
-            };
+            let verb = if add { "add" } else { "remove" };
+            let asked = self.ipset_ask(|writer, seq| match add {
+                true => ipset::add(writer, seq, set, rest),
+                false => ipset::delete(writer, seq, set, rest),
+            });
+            let Some(answer) = asked? else { return Ok(()) };
             let at = answer.line.and_then(|line| usize::try_from(line).ok());
             let Some((at, item)) = at.and_then(|at| Some((at, rest.get(at)?))) else {
                 return Err(refused(format!("{verb} {} elements (set {set})", rest.len()), answer));
@@ -425,7 +432,7 @@ fn shape(guard: &IpsetGuard, prefixes: bool) -> Shape {
 }
 
 /// A prefix, or its two halves where it is everything: ipset knows no prefix of no bits.
-fn halves(net: Cidr) -> impl Iterator<Item = Cidr> {
+pub(in crate::daemon) fn halves(net: Cidr) -> impl Iterator<Item = Cidr> {
     let upper: std::net::IpAddr = match net.address().is_ipv6() {
         true => std::net::Ipv6Addr::from(1u128 << 127).into(),
         false => std::net::Ipv4Addr::from(1u32 << 31).into(),

@@ -3,6 +3,7 @@
 //! ```text
 //! SetBatch ──► Netlink::apply ──► nft.rs, ipset.rs: bytes ──► socket.rs ──► kernel
 //! kernel ──► watch.rs: Lost       route.rs: Surroundings       sockets.rs: connections cut
+//!                                links.rs, services.rs, conntrack.rs: what the sensor has to know
 //! ```
 //!
 //! `codec.rs`, `nft.rs`, `rules.rs`, `ipset.rs`, `cover.rs` and `diff.rs` are pure: bytes and
@@ -21,17 +22,22 @@
 
 pub mod codec;
 mod commit;
+pub mod conntrack;
 pub mod cover;
 pub mod diff;
+pub mod exec;
 pub mod fault;
 pub mod ipset;
 mod ipsets;
+pub mod links;
 mod listing;
+pub mod nat;
 pub mod nft;
 mod option;
 mod resync;
 pub mod route;
 pub mod rules;
+pub mod services;
 mod socket;
 pub mod sockets;
 mod tables;
@@ -40,13 +46,15 @@ pub mod watch;
 use std::collections::HashMap;
 
 use crate::{
-    action::sets::{IpsetGuard, NftGuard, SetBatch},
+    action::sets::{Change, IpsetGuard, NftGuard, SetBatch},
     net::Cidr,
     time::Stopwatch,
 };
 use cover::Cover;
 
 pub use fault::{Fault, Part};
+#[cfg(feature = "libipset")]
+pub(in crate::daemon) use ipsets::halves;
 pub use route::{Horizon, Surroundings};
 pub use socket::Own;
 pub use sockets::Sockets;
@@ -97,6 +105,42 @@ pub struct Reconciled {
     pub removed_count: usize,
     /// What the kernel refused, with the reason.
     pub failed: Vec<(Cidr, String)>,
+}
+
+impl Reconciled {
+    /// What a human should know of it.
+    fn note(&self) -> Option<String> {
+        if self.removed_count == 0 {
+            return None;
+        }
+        let named: Vec<String> = self.removed.iter().take(10).map(Cidr::to_string).collect();
+        let more = if self.removed_count > named.len() { ", …" } else { "" };
+        Some(format!(
+            "{} element(s) that no ban stands for are out: {}{more}",
+            self.removed_count,
+            named.join(", ")
+        ))
+    }
+}
+
+/// The elements that a batch adds, each once, with the longest of its times.
+fn wanted(changes: &[Change]) -> Vec<Element> {
+    let mut found: Vec<Element> = changes
+        .iter()
+        .filter_map(|change| match change {
+            Change::Add { net, timeout_s } => {
+                Some(Element { net: *net, left_ms: timeout_s.map(|s| s.saturating_mul(1000)) })
+            }
+            Change::Delete { .. } => None,
+        })
+        .collect();
+    // For ever is longest.
+    let length = |element: &Element| element.left_ms.unwrap_or(u64::MAX);
+    found.sort_unstable_by(|one, other| {
+        one.net.cmp(&other.net).then(length(other).cmp(&length(one)))
+    });
+    found.dedup_by_key(|element| element.net);
+    found
 }
 
 /// So many strangers are named; the rest is counted.

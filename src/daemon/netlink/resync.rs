@@ -112,6 +112,12 @@ impl Netlink {
         own: &[Element],
         failed: &mut Vec<(Cidr, String)>,
     ) -> Result<(), Fault> {
+        if self.nft_is_empty(set)? {
+            // As behind a start of the machine: nobody waits for anything that would be lost.
+            let items = own.iter().map(|element| item(element.net, element.left_ms)).collect();
+            let unit = Unit { home, set: set.to_owned(), mode: Mode::Fresh, items };
+            return self.run(vec![unit], failed);
+        }
         let shape = home.shape();
         let items = || own.iter().map(|element| item(element.net, element.left_ms));
         let needed = own.len() * (shape.element_len() + 1) + HEADROOM;
@@ -132,6 +138,23 @@ impl Netlink {
             self.run(vec![unit], failed)?;
         }
         Ok(())
+    }
+
+    /// True if a set holds nothing; only the first datagram of its list is read.
+    fn nft_is_empty(&mut self, set: &str) -> Result<bool, Fault> {
+        let mut seen = 0;
+        let mut socket = Socket::open(Part::Nft, 0, &self.own)?;
+        let write = |writer: &mut Writer, seq| nft::list_set(writer, seq, set);
+        let asked = socket.dump_while(&format!("list set {set}"), write, |message| {
+            seen = message.map_or(0, |message| nft::miles(&message).count());
+            seen == 0
+        });
+        match asked {
+            Err(fault) if fault.errno() == Some(libc::ENOENT) => {
+                Err(Fault::Missing(format!("set {set}")))
+            }
+            other => other.map(|_| seen == 0),
+        }
     }
 
     pub(super) fn nft_reconcile_intervals(

@@ -1,9 +1,11 @@
 //! Socket: requests to the kernel and its answers, one conversation at a time.
 
 use std::{
-    collections::VecDeque,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,7 +13,7 @@ use rustix::{
     buffer::spare_capacity,
     io::Errno,
     net::{
-        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+        AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind,
         netlink::{self, SocketAddrNetlink},
         recv, send, socket_with, sockopt,
     },
@@ -35,31 +37,45 @@ const DATAGRAM_MAX: usize = 32 << 10;
 /// The kernel answers before `send` returns; who waits longer than this waits for nothing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// So many sockets of this process are remembered.
-const OWN_MAX: usize = 4096;
+/// So many port ids of ours are tried, each of which another socket may have.
+const PORTS_TRIED: usize = 256;
 
 /// So often a dump is asked for again because its object changed meanwhile.
 const DUMPS_MAX: usize = 5;
 
-/// The port ids of this process's own sockets: what they cause is no news to a watch.
-#[derive(Clone, Debug, Default)]
-pub struct Own(Arc<Mutex<VecDeque<u32>>>);
+/// Which port ids are those of this process's own sockets: what they cause is no news to a watch.
+///
+/// A socket may choose its port id. Ours lie in a block of 65 536 that follows from the process id,
+/// far from those that the kernel gives by itself, so that a filter in the kernel can tell them.
+#[derive(Clone, Debug)]
+pub struct Own {
+    base: u32,
+    next: Arc<AtomicU32>,
+}
+
+impl Default for Own {
+    fn default() -> Own {
+        let base = 0x4000_0000 | (std::process::id() & 0x3fff) << 16;
+        Own { base, next: Arc::default() }
+    }
+}
 
 impl Own {
-    /// True if a socket of ours caused it.
-    pub fn has(&self, portid: u32) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&portid)
+    /// Which bits of a port id tell.
+    pub(super) const MASK: u32 = 0xffff_0000;
+
+    /// What they are in ours.
+    pub(super) fn base(&self) -> u32 {
+        self.base
     }
 
-    /// Ids stay when their socket is closed: its last deeds may be announced later.
-    fn add(&self, portid: u32) {
-        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !ids.contains(&portid) {
-            if ids.len() >= OWN_MAX {
-                ids.pop_front();
-            }
-            ids.push_back(portid);
-        }
+    /// True if a socket of ours caused it.
+    pub fn has(&self, portid: u32) -> bool {
+        portid & Own::MASK == self.base
+    }
+
+    fn next(&self) -> u32 {
+        self.base | self.next.fetch_add(1, Ordering::Relaxed) & !Own::MASK
     }
 }
 
@@ -76,7 +92,7 @@ impl Socket {
     /// Opens a socket to a part of the kernel that listens to `groups` (a mask).
     pub(super) fn open(part: Part, groups: u32, own: &Own) -> Result<Socket, Fault> {
         let protocol = match part {
-            Part::Nft | Part::Ipset => Some(netlink::NETFILTER),
+            Part::Nft | Part::Ipset | Part::Conntrack => Some(netlink::NETFILTER),
             Part::Route => None, // NETLINK_ROUTE is number 0
             Part::Sockets => Some(netlink::SOCK_DIAG),
         };
@@ -93,9 +109,12 @@ impl Socket {
         }
         super::option::speak_clearly(&fd);
         sockopt::set_socket_timeout(&fd, sockopt::Timeout::Recv, Some(PATIENCE))?;
-        bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(unavailable)?;
-        let name = SocketAddrNetlink::try_from(getsockname(&fd)?)?;
-        own.add(name.pid());
+        let bound = (0..PORTS_TRIED)
+            .any(|_| bind(&fd, &SocketAddrNetlink::new(own.next(), groups)).is_ok());
+        if !bound {
+            // Any will do; then a watch may take our deeds for another's, and somebody looks again.
+            bind(&fd, &SocketAddrNetlink::new(0, groups)).map_err(unavailable)?;
+        }
         // Linux tells twice of what was set, the half being its own; 32 bytes it keeps.
         let room = sockopt::socket_send_buffer_size(&fd)?;
         let send_max = room.saturating_sub(32).clamp(4096, 2 * SEND_MAX);

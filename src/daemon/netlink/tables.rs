@@ -10,7 +10,7 @@ use super::{
     fault::Fault,
     listing::Found,
     nft::{self, Home, Item, Shape, Transaction},
-    rules,
+    rules, wanted,
 };
 use crate::{
     action::sets::{Change, NFT_TABLE, NftGuard, SetVerb, Verdict},
@@ -23,6 +23,12 @@ impl Netlink {
         match verb {
             SetVerb::Start => applied.notes = self.nft_start(guard)?,
             SetVerb::Change(changes) => applied.failed = self.nft_change(guard, changes)?,
+            SetVerb::Exactly(changes) => {
+                let mut wanted = wanted(changes);
+                let done = self.nft_reconcile(guard, &mut wanted)?;
+                applied.notes.extend(done.note());
+                applied.failed = done.failed;
+            }
             SetVerb::Flush => self.nft_flush(guard)?,
             SetVerb::Stop => self.nft_stop(guard)?,
             SetVerb::Check(nets) => self.nft_check(guard, nets)?,

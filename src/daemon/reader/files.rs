@@ -32,7 +32,7 @@ const GONE_SWEEPS: u32 = 1800;
 /// A busy log rings for every line. After so many rounds within a second the thread lets lines
 /// gather for a moment, which costs them no more than that moment.
 const ROUNDS_PER_S: u32 = 200;
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(4);
 
 /// What is known of a jail.
 struct Jail {

@@ -83,7 +83,7 @@ impl Tally for Found {
     fn passed_many(&mut self, _: u64, _: u64) {}
     fn counted(&mut self, _: usize, _: bool) {}
     fn counted_many(&mut self, _: &[u64], _: u64) {}
-    fn concluded(&mut self, _: &str, _: usize, _: bool, _: bool) {}
+    fn concluded(&mut self, _: &[u8], _: usize, _: bool, _: bool) {}
 }
 
 #[cfg(test)]

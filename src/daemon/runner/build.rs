@@ -99,6 +99,7 @@ pub fn build(
                 "daemon_list",
                 "destination",
                 "zone",
+                "kill_sockets",
             ];
             for name in settings.strange(own) {
                 notes.push(format!("{}: {banaction} has no option '{name}'", spec.at));

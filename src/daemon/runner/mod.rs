@@ -10,8 +10,12 @@
 //! of a change): what somebody flushed is made anew at once, and the loop is asked for all bans.
 
 pub mod build;
+#[cfg(target_os = "linux")]
+mod chains;
 pub mod edit;
 pub mod exec;
+#[cfg(all(target_os = "linux", feature = "libipset"))]
+pub mod libipset;
 pub mod lift;
 mod post;
 pub mod process;
@@ -34,6 +38,9 @@ const WATCH_S: f64 = 0.5;
 
 /// How often even where an executor hears of changes by itself, in seconds.
 const WATCH_SLOW_S: f64 = 60.0;
+
+/// A runner waits so long for the one before it in the same jail, in seconds.
+const PREDECESSOR_S: f64 = 60.0;
 
 /// What an action is to do.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -155,6 +162,12 @@ impl Runner {
         self.queue.put(job)
     }
 
+    /// Carries out no order before `before` has carried out all of its own: both work on the same
+    /// rules. An end that does not come is waited for [`PREDECESSOR_S`] at most.
+    pub fn follow(&self, before: Runner) {
+        self.queue.wait_for(before);
+    }
+
     /// Takes no more orders, and waits until the queue is done or so many seconds are over. True
     /// if it was done.
     pub fn finish(self, wait_s: f64) -> bool {
@@ -184,6 +197,9 @@ impl Worker {
             let holds = self.posts.iter().any(Post::is_watched);
             match queue.take(holds.then_some(WATCH_S)) {
                 Order::Closed => return,
+                Order::After(before) => {
+                    before.finish(PREDECESSOR_S);
+                }
                 Order::Job(job) => self.carry_out(*job),
                 Order::Nothing => (),
             }

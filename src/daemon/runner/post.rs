@@ -2,6 +2,7 @@
 //! out when things go wrong.
 
 use std::{
+    borrow::Cow,
     collections::{HashSet, VecDeque},
     sync::Arc,
 };
@@ -439,8 +440,51 @@ impl Post {
         result
     }
 
+    /// The same in one go, where the action can say so; none if it cannot, or if it went wrong.
+    fn exactly(&mut self, bans: &[Ban], call: &Call, exec: &mut dyn Executor) -> Option<Vec<Came>> {
+        // A million of them are not copied without need.
+        let mut fitting = Cow::Borrowed(bans);
+        let fit = |post: &Post, ban: &Ban| post.is_for_us(Verb::Reban, ban);
+        if bans.iter().any(|ban| matches!(fit(self, ban), Fit::Never(_))) {
+            // Each of these is to be answered for itself.
+            return None;
+        }
+        if bans.iter().any(|ban| matches!(fit(self, ban), Fit::LeaveOut)) {
+            let yes = |ban: &&Ban| matches!(fit(self, ban), Fit::Yes);
+            fitting = bans.iter().filter(yes).cloned().collect();
+        }
+        let plan = self.action.exactly(&fitting, call)?;
+        if fitting.is_empty() && self.started.is_empty() {
+            // What may be left of an earlier life goes; that there is nothing is no fault.
+            let mut scopes = ["0.0.0.0", "::"]
+                .map(|any| self.action.scope_of(&bare(Id::parse(any), call.now)))
+                .to_vec();
+            scopes.dedup();
+            for scope in scopes {
+                let _ = whole(&self.action.stop(scope, &[]), exec);
+            }
+            let done = bans.iter().map(|ban| ban.id.clone()).collect();
+            return Some(vec![Came { done, ..Came::default() }]);
+        }
+        for ban in fitting.iter() {
+            let scope = self.action.scope_of(ban);
+            if !self.started.contains(&scope) {
+                self.start(scope, exec).ok()?;
+            }
+        }
+        whole(&plan, exec).ok()?;
+        let outcome = vec![None; fitting.len()];
+        self.settle(Verb::Reban, &fitting, &outcome, call);
+        self.count = bans.len();
+        let done = bans.iter().map(|ban| ban.id.clone()).collect();
+        Some(vec![Came { done, ..Came::default() }])
+    }
+
     /// Lets in who is held without being wanted, then sets all wanted ones anew.
     fn sync(&mut self, bans: &[Ban], call: &Call, exec: &mut dyn Executor) -> Vec<Came> {
+        if let Some(results) = self.exactly(bans, call, exec) {
+            return results;
+        }
         let mut results = Vec::new();
         if let Some(plan) = self.action.list() {
             match printed(&plan, exec) {

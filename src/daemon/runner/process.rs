@@ -71,7 +71,7 @@ pub fn run(call: Call<'_>) -> Result<Ran, Failed> {
     Process::new(child, call)?.attend(program)
 }
 
-fn not_started(program: &str, error: &std::io::Error) -> Failed {
+pub(super) fn not_started(program: &str, error: &std::io::Error) -> Failed {
     match error.kind() {
         ErrorKind::NotFound => {
             let text = format!("{program} is not installed: {}", remedy(program));

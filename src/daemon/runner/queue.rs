@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Job, Verb};
+use super::{Job, Runner, Verb};
 use crate::time::Stopwatch;
 
 /// So many orders wait at most.
@@ -29,6 +29,8 @@ pub(super) struct Queue {
 struct State {
     jobs: VecDeque<Box<Job>>,
     bans: usize,
+    /// Whose end is awaited before the first order is carried out.
+    before: Option<Runner>,
     closed: bool,
     ended: bool,
 }
@@ -36,6 +38,8 @@ struct State {
 /// What a runner's thread gets.
 #[derive(Debug)]
 pub(super) enum Order {
+    /// This one has to end first.
+    After(Runner),
     /// Something to do.
     Job(Box<Job>),
     /// Nothing for now.
@@ -63,12 +67,21 @@ impl Queue {
         Ok(())
     }
 
+    /// Nothing is carried out before this one has ended.
+    pub fn wait_for(&self, before: Runner) {
+        self.state().before = Some(before);
+        self.changed.notify_all();
+    }
+
     /// The next order, joined with those behind it that ask the same; waits for one, at most
     /// `wait_s` seconds if that is given.
     pub fn take(&self, wait_s: Option<f64>) -> Order {
         let watch = Stopwatch::start();
         let mut state = self.state();
-        while state.jobs.is_empty() {
+        while state.jobs.is_empty() || state.before.is_some() {
+            if let Some(before) = state.before.take() {
+                return Order::After(before);
+            }
             if state.closed {
                 return Order::Closed;
             }

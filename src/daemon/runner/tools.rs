@@ -111,7 +111,9 @@ impl Tools {
                 }
                 Ok(Done { stdout })
             }
-            SetVerb::Change(_) | SetVerb::Flush => run(batch.text(), STDOUT_BYTES_MAX),
+            SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => {
+                run(batch.text(), STDOUT_BYTES_MAX)
+            }
         }
     }
 }
@@ -147,7 +149,7 @@ fn ipset(guard: &IpsetGuard, verb: &SetVerb, batch: &SetBatch) -> Result<Done, F
                 }
             }
         }
-        SetVerb::Change(_) | SetVerb::Flush => restore(batch.text()),
+        SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => restore(batch.text()),
         SetVerb::Check(nets) => {
             for set in guard.sets.of(guard.family) {
                 checked(&Command::words("ipset list -t").args([set]), STDOUT_BYTES_MAX)?;
@@ -195,7 +197,7 @@ fn iptables(guard: &IptablesGuard, verb: &SetVerb) -> Result<Done, Failed> {
     };
     let ask = Command::new([tool, "-w", "-S"]);
     let found = match verb {
-        SetVerb::Change(_) | SetVerb::Flush => {
+        SetVerb::Change(_) | SetVerb::Flush | SetVerb::Exactly(_) => {
             let own = ask.args([&guard.chain]).forgive(&["No chain", "does not exist"]);
             let found = checked(&own, LISTING_BYTES_MAX)?.stdout;
             if found.is_empty() {
@@ -214,6 +216,12 @@ fn iptables(guard: &IptablesGuard, verb: &SetVerb) -> Result<Done, Failed> {
             let nets = guard.elements(&found);
             Ok(Done { stdout: nets.iter().map(|(net, _)| format!("{net}\n")).collect() })
         }
+        #[cfg(target_os = "linux")]
+        SetVerb::Start if !guard.stands(&found) && guard.jumps_found(&found).next().is_none() => {
+            super::chains::make(guard).map(|()| Done::default())
+        }
+        #[cfg(target_os = "linux")]
+        SetVerb::Stop => super::chains::remove(guard, &found).map(|()| Done::default()),
         _ => {
             let text = guard.restore(verb, &found);
             if text.is_empty() {
@@ -244,6 +252,12 @@ fn checked(command: &Command, stdout_bytes_max: usize) -> Result<Done, Failed> {
         None => Ok(Done { stdout: ran.stdout }),
         Some(text) => Err(refused(format!("{tool} does not show '{text}'"))),
     }
+}
+
+/// A tool said no.
+#[cfg(target_os = "linux")]
+pub(super) fn failure(tool: &str, ran: &Ran) -> Failed {
+    refused(complaint(tool, ran))
 }
 
 fn forgiven(command: &Command, ran: &Ran) -> bool {

@@ -1,6 +1,16 @@
 //! Sets of ASCII bytes, and the bytes with which an expression can begin.
 
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+};
+
 use crate::filter::syntax::{Assert, Class, ClassItem, Node, Set};
+
+/// The tables that are in use, by their sets.
+static TABLES: LazyLock<Mutex<HashMap<u128, Weak<[bool; 256]>>>> = LazyLock::new(Mutex::default);
+/// Beyond so many, tables are no longer shared.
+const TABLES_MAX: usize = 4096;
 
 /// A set of bytes below 128.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -29,11 +39,23 @@ impl Bytes {
 
     /// As a table, for the places where every nanosecond counts.
     pub fn table(self) -> Table {
+        // Expressions are made of a few dozen sets, over and over.
+        let mut tables = TABLES.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(&self.0).and_then(Weak::upgrade) {
+            return Table(table);
+        }
+        if tables.len() >= TABLES_MAX {
+            tables.retain(|_, table| table.strong_count() > 0);
+        }
         let mut table = [false; 256];
         for byte in 0..128 {
             table[usize::from(byte)] = self.has(byte);
         }
-        Table(Box::new(table))
+        let table = Arc::new(table);
+        if tables.len() < TABLES_MAX {
+            tables.insert(self.0, Arc::downgrade(&table));
+        }
+        Table(table)
     }
 
     /// True if `byte` is in it.
@@ -109,7 +131,7 @@ impl Bytes {
 
 /// A set that is asked by one look.
 #[derive(Clone)]
-pub struct Table(Box<[bool; 256]>);
+pub struct Table(Arc<[bool; 256]>);
 
 impl Table {
     /// True if `byte` is in it.
@@ -194,6 +216,54 @@ pub fn first(node: &Node, follow: First, ignore_case: bool) -> First {
         Node::Repeat { min, node, .. } => {
             let once = first(node, First::OPEN, ignore_case);
             // Whatever may be empty begins as what follows, too.
+            if *min == 0 { once.or(follow) } else { once }
+        }
+    }
+}
+
+/// How something begins, as far as two bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// The byte that it may take first.
+    pub first: First,
+    /// The byte that may come next, taken by it or by what follows.
+    pub second: First,
+}
+
+impl Heads {
+    /// Nothing is known.
+    pub const OPEN: Heads = Heads { first: First::OPEN, second: First::OPEN };
+
+    fn or(self, other: Heads) -> Heads {
+        Heads { first: self.first.or(other.first), second: self.second.or(other.second) }
+    }
+}
+
+/// The first two bytes of `node` where `follow` comes behind it.
+pub fn heads(node: &Node, follow: Heads, ignore_case: bool) -> Heads {
+    let inside = |node: &Node| heads(node, follow, ignore_case);
+    match node {
+        Node::Char(_) | Node::Any { .. } | Node::Class(_) => {
+            Heads { first: first(node, First::OPEN, ignore_case), second: follow.first }
+        }
+        Node::Assert(Assert::TextEndNewline | Assert::LineEnd) => {
+            Heads { first: first(node, First::OPEN, ignore_case), second: First::OPEN }
+        }
+        Node::Empty | Node::Assert(_) | Node::Look { .. } => follow,
+        Node::Capture { node, .. } | Node::Atomic(node) | Node::Host { node, .. } => inside(node),
+        Node::IgnoreCase(node) => heads(node, follow, true),
+        Node::BackReference(_) => Heads::OPEN,
+        Node::Conditional { yes, no, .. } => inside(yes).or(inside(no)),
+        Node::Concat(items) => {
+            items.iter().rev().fold(follow, |follow, item| heads(item, follow, ignore_case))
+        }
+        Node::Alternate(branches) => {
+            branches.iter().map(inside).reduce(Heads::or).unwrap_or(follow)
+        }
+        Node::Repeat { min, max, node, .. } => {
+            let again = Heads { first: first(node, First::OPEN, ignore_case), second: First::OPEN };
+            let behind = if *max == Some(1) { follow } else { again.or(follow) };
+            let once = heads(node, behind, ignore_case);
             if *min == 0 { once.or(follow) } else { once }
         }
     }

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::{
     Machine, Run, Split, Start, Step, Word,
-    bytes::{Bytes, First, address_bytes, first, host_bytes, may_be_empty},
+    bytes::{Bytes, First, Heads, address_bytes, first, heads, host_bytes, may_be_empty},
     conditions::{refers_to_host, resolved},
 };
 use crate::filter::syntax::{Assert, Expression, Node, Repetition};
@@ -23,14 +23,21 @@ impl Machine {
         let start = start_of(&node, &compiler.steps);
         // Behind `^`, whatever takes a byte first.
         let anchored = matches!(start, Start::Anchored);
-        let first = anchored.then(|| first(&unanchored(&node), First::OPEN, false));
-        let first = first.and_then(First::known);
-        Some(Machine { steps: compiler.steps, groups: expression.groups.len(), start, first })
+        let heads = anchored.then(|| heads(&unanchored(&node), Heads::OPEN, false));
+        let first = heads.and_then(|heads| heads.first.known());
+        let second = heads.and_then(|heads| heads.second.known());
+        let groups = expression.groups.len();
+        Some(Machine { steps: compiler.steps, groups, start, first, second })
     }
 
     /// The bytes with which a text must begin that matches, if that is known.
     pub fn first_bytes(&self) -> Option<Bytes> {
         self.first
+    }
+
+    /// The same of the byte behind the first.
+    pub fn second_bytes(&self) -> Option<Bytes> {
+        self.second
     }
 }
 

@@ -17,11 +17,13 @@
 mod bytes;
 mod compile;
 mod conditions;
+mod head;
 mod run;
 
 use bytes::Table;
 
 pub use bytes::Bytes;
+pub use head::{Head, Recall};
 pub use run::{Memory, Outcome};
 
 use memchr::memmem;
@@ -115,6 +117,8 @@ pub struct Machine {
     start: Start,
     /// With what an anchored match begins.
     first: Option<Bytes>,
+    /// And what comes behind that.
+    second: Option<Bytes>,
 }
 
 /// Where a match can begin.

@@ -26,9 +26,11 @@ pub enum Outcome {
 /// What a search needs, kept from line to line. After a search it holds the groups.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    slots: Vec<usize>,
+    pub(super) slots: Vec<usize>,
     stack: Vec<Frame>,
     steps: u32,
+    /// No byte from here on was looked at, if no step was of the kinds that look elsewhere.
+    pub(super) seen: usize,
 }
 
 /// What to undo, and where to go on.
@@ -84,6 +86,7 @@ impl Machine {
     /// Looks for the expression in `text`, which has to be ASCII.
     pub fn search(&self, text: &[u8], memory: &mut Memory) -> Outcome {
         memory.steps = STEPS_MAX;
+        memory.seen = 0;
         let mut at = 0;
         loop {
             let rest = text.get(at..).unwrap_or_default();
@@ -127,10 +130,7 @@ impl Machine {
             memory.steps = memory.steps.checked_sub(1).ok_or(TooLong)?;
             let Some(now) = self.steps.get(step) else { return Ok(None) };
             let next = match now {
-                Step::Text(word) => {
-                    let there = text.get(at..).is_some_and(|rest| rest.starts_with(word));
-                    there.then(|| (step + 1, at + word.len()))
-                }
+                Step::Text(word) => stands_at(word, text, at).then(|| (step + 1, at + word.len())),
                 Step::One(set) => {
                     let there = text.get(at).is_some_and(|byte| set.has(*byte));
                     there.then_some((step + 1, at + 1))
@@ -174,14 +174,20 @@ impl Machine {
                     }
                 }
                 Step::Never => None,
-                Step::Done => return Ok(Some(at)),
+                Step::Done => {
+                    memory.seen = memory.seen.max(at + 1);
+                    return Ok(Some(at));
+                }
             };
             match next {
                 Some(place) => (step, at) = place,
-                None => match self.back(base, text, memory)? {
-                    Some(place) => (step, at) = place,
-                    None => return Ok(None),
-                },
+                None => {
+                    memory.seen = memory.seen.max(at.saturating_add(now.reach(at, text)));
+                    match self.back(base, text, memory)? {
+                        Some(place) => (step, at) = place,
+                        None => return Ok(None),
+                    }
+                }
             }
         }
     }
@@ -264,10 +270,35 @@ impl Machine {
 /// The step budget is used up.
 struct TooLong;
 
+impl Step {
+    /// How many bytes the step may have looked at where it failed.
+    fn reach(&self, at: usize, text: &[u8]) -> usize {
+        match self {
+            Step::Text(word) if text.get(at) == word.first() => word.len(),
+            Step::Run(run) | Step::Lazy(run) => run.min.saturating_add(1),
+            _ => 1,
+        }
+    }
+}
+
+impl Run {
+    /// What was looked at where the run goes up to `high`: the byte that ended it, and the text
+    /// that may stand there.
+    fn seen_from(&self, high: usize) -> usize {
+        high + 1 + self.text.as_ref().map_or(0, |word| word.text.len())
+    }
+}
+
 impl Word {
     fn is_at(&self, text: &[u8], at: usize) -> bool {
-        text.get(at..).is_some_and(|rest| rest.starts_with(&self.text))
+        stands_at(&self.text, text, at)
     }
+}
+
+/// True if `word` stands there. Most of the time, its first byte says no.
+#[inline(always)]
+fn stands_at(word: &[u8], text: &[u8], at: usize) -> bool {
+    text.get(at) == word.first() && text.get(at..).is_some_and(|rest| rest.starts_with(word))
 }
 
 /// How far the run's set goes from `at`, at most `max` bytes.
@@ -296,6 +327,7 @@ fn greedy(
     if run.is_final {
         return Some((step + 1, high));
     }
+    memory.seen = memory.seen.max(run.seen_from(high));
     let end = end_before(run, low, high + 1, text)?;
     if end > low {
         memory.stack.push(Frame::Fewer { step, low, at: end });
@@ -334,6 +366,7 @@ fn lazy(
         return None;
     }
     let high = reach(run, at, text);
+    memory.seen = memory.seen.max(run.seen_from(high));
     lengthen(run, step, at + run.min, high, text, memory)
 }
 

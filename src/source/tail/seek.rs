@@ -36,6 +36,34 @@ pub(super) fn seek_time(
     Ok(low)
 }
 
+/// False if no line tells when it was written, as far as the first and the last ones show: then
+/// nobody can say which of them are old.
+pub(super) fn is_dated(
+    open: &Open,
+    newline: NewlineKind,
+    dated: &mut dyn FnMut(&[u8]) -> Option<Timestamp>,
+) -> io::Result<bool> {
+    let end = open.len()?;
+    let mut buffer = vec![0; usize::try_from(end).unwrap_or(LOOK_BYTES).min(LOOK_BYTES)];
+    let mut lines = 0;
+    for start in [0, newline.even(end.saturating_sub(LOOK_BYTES as u64))] {
+        let count = open.file().read_at(&mut buffer, start)?;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        // Where it does not begin with a line the first piece is half of one, which harms nobody.
+        let mut at = 0;
+        for _ in 0..UNDATED_MAX {
+            let rest = bytes.get(at..).unwrap_or_default();
+            let Some(length) = newline.first(rest) else { break };
+            if dated(rest.get(..length).unwrap_or_default()).is_some() {
+                return Ok(true);
+            }
+            at += length;
+            lines += 1;
+        }
+    }
+    Ok(lines == 0)
+}
+
 /// Behind the last line that has ended; where the last one is endless, behind all there is.
 pub(super) fn last_line(open: &Open, newline: NewlineKind) -> io::Result<u64> {
     let end = open.len()?;

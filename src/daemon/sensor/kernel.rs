@@ -1,0 +1,221 @@
+//! What the kernel knows: which ports are in use, whose addresses these are, whose conversation.
+
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    config::sensor::Interfaces,
+    daemon::netlink::{
+        conntrack::{Conntrack, Tuple},
+        links::{Ground, Link, Links},
+        nat,
+        services::{self, Services},
+    },
+    sensor::{Facts, Probe, Proto, Service, Witness},
+    time::Timestamp,
+};
+
+/// What we sent is remembered for so long, in seconds: an answer may be late.
+const SENT_S: i64 = 60;
+/// So many such conversations at most.
+const SENT_MAX: usize = 8192;
+/// Where packets are translated, their conversation may not be tracked yet when we see them. So
+/// often it is asked for again, and so long is waited in between.
+const ASKED_AGAIN: usize = 3;
+const PAUSE: Duration = Duration::from_micros(500);
+/// So many waits are spent within a second.
+const PAUSES_MAX: usize = 100;
+
+/// The kernel, as the sensor asks it.
+#[derive(Debug)]
+pub struct Kernel {
+    services: Option<Services>,
+    tracks: Option<Conntrack>,
+    links: Option<Links>,
+    ground: Ground,
+    own: HashSet<IpAddr>,
+    sent: HashMap<Tuple, Timestamp>,
+    translates: bool,
+    pauses_left: usize,
+    now: Timestamp,
+}
+
+impl Kernel {
+    /// Opens what can be opened.
+    pub fn new() -> Kernel {
+        let mut kernel = Kernel {
+            services: Services::open().ok(),
+            tracks: Conntrack::open().ok(),
+            links: Links::open().ok(),
+            ground: Ground::default(),
+            own: HashSet::new(),
+            sent: HashMap::new(),
+            translates: false,
+            pauses_left: PAUSES_MAX,
+            now: Timestamp::default(),
+        };
+        kernel.look_around();
+        kernel.look_at_rules();
+        kernel
+    }
+
+    /// What tells that the network changed.
+    pub fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.links.as_ref().map(AsFd::as_fd)
+    }
+
+    /// True if interfaces or addresses changed since they were looked at last; they are looked at
+    /// again.
+    pub fn look_if_changed(&mut self) -> bool {
+        match self.links.as_mut().map(Links::changed) {
+            Some(Ok(true)) => self.look_around(),
+            Some(Ok(false)) | None => false,
+            Some(Err(_)) => {
+                self.links = Links::open().ok();
+                self.look_around()
+            }
+        }
+    }
+
+    fn look_around(&mut self) -> bool {
+        // What cannot be read stays as it was.
+        let Some(Ok(ground)) = self.links.as_mut().map(Links::look) else { return false };
+        let changed = ground != self.ground;
+        self.own = ground.addresses.iter().map(|(address, _)| *address).collect();
+        self.ground = ground;
+        changed
+    }
+
+    /// What there is on this host.
+    pub fn ground(&self) -> &Ground {
+        &self.ground
+    }
+
+    /// True if this is an address of ours.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains(&address)
+    }
+
+    /// A second has passed.
+    pub fn tick(&mut self, now: Timestamp) {
+        self.now = now;
+        self.pauses_left = PAUSES_MAX;
+        let since = now.plus_secs(-SENT_S);
+        self.sent.retain(|_, at| *at >= since && *at <= now);
+    }
+
+    /// Looks whether this host translates addresses.
+    pub fn look_at_rules(&mut self) {
+        self.translates = nat::is_there();
+    }
+
+    /// The ports that are in use.
+    pub fn services(&mut self) -> Vec<Service> {
+        match self.services.as_mut().map(Services::all) {
+            Some(Ok(found)) => found,
+            _ => services::listed(),
+        }
+    }
+
+    /// This went out from a watched port of ours.
+    pub fn note_sent(&mut self, packet: &Probe) {
+        if self.sent.len() < SENT_MAX {
+            let (from, to) = ((packet.source, packet.source_port), (packet.target, packet.port));
+            let answer = Tuple { protocol: number(packet.proto), from: to, to: from };
+            self.sent.insert(answer, packet.time);
+        }
+    }
+
+    /// The interfaces to listen on; none for all.
+    pub fn interfaces(&self, wanted: &Interfaces) -> Option<Vec<u32>> {
+        let takes = |link: &Link| match wanted {
+            Interfaces::All => true,
+            Interfaces::Auto => !is_left_out(&link.name),
+            Interfaces::Named(names) => names.iter().any(|name| name.value == link.name),
+        };
+        if *wanted == Interfaces::All && !self.ground.links.iter().any(|link| link.enslaved) {
+            return None;
+        }
+        // Whoever names a port of a bridge wants it.
+        let is_named = matches!(wanted, Interfaces::Named(_));
+        let again = |link: &&Link| link.enslaved && !is_named;
+        let links = self.ground.links.iter().filter(|link| takes(link) && !again(link));
+        Some(links.map(|link| link.index).collect())
+    }
+}
+
+impl Witness for Kernel {
+    fn facts(&mut self, probe: &Probe) -> Facts {
+        let packet = Tuple {
+            protocol: number(probe.proto),
+            from: (probe.source, probe.source_port),
+            to: (probe.target, probe.port),
+        };
+        let served = self.services.as_mut().is_some_and(|all| all.takes(probe).unwrap_or(false));
+        let mut facts = Facts { ours: self.sent.contains_key(&packet), translated: false, served };
+        if facts.ours || served {
+            return facts;
+        }
+        let Some(tracks) = &mut self.tracks else { return facts };
+        for again in 0..=ASKED_AGAIN {
+            match tracks.find(&packet) {
+                Ok(Some(entry)) => {
+                    (facts.ours, facts.translated) = (entry.answers, entry.translated);
+                    return facts;
+                }
+                Ok(None) if self.translates && again < ASKED_AGAIN && self.pauses_left > 0 => {
+                    self.pauses_left -= 1;
+                    thread::sleep(PAUSE);
+                }
+                Ok(None) => return facts,
+                // Where it cannot be asked it need not be asked again.
+                Err(fault) if fault.is_unavailable() => {
+                    self.tracks = None;
+                    return facts;
+                }
+                Err(_) => return facts,
+            }
+        }
+        facts
+    }
+}
+
+fn number(proto: Proto) -> u8 {
+    match proto {
+        Proto::Tcp => 6,
+        Proto::Udp => 17,
+    }
+}
+
+/// Loopback, and what docker, podman, libvirt and lxc call their bridges and pairs: what happens
+/// there happens among containers.
+pub fn is_left_out(name: &str) -> bool {
+    const PREFIXES: [&str; 7] = ["docker", "virbr", "vnet", "lxc", "lxdbr", "podman", "cni"];
+    let hex = |rest: &str| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name == "lo"
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || name.strip_prefix("br-").is_some_and(hex)
+        || name.strip_prefix("veth").is_some_and(hex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interfaces_of_containers_are_left_out_by_name() {
+        let out = ["lo", "docker0", "br-0a1b2c3d4e5f", "virbr0", "vnet3", "lxcbr0", "lxdbr0"];
+        let out_too = ["podman0", "cni0", "veth0a1b2c3"];
+        for name in out.into_iter().chain(out_too) {
+            assert!(is_left_out(name), "{name}");
+        }
+        for name in ["eth0", "br0", "br-lan", "wlan0", "enp3s0", "veth-uplink", "vethx", "tun0"] {
+            assert!(!is_left_out(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,498 @@
+//! The loop of the post: waits, receives, decides, delivers.
+
+use std::{
+    collections::HashSet,
+    io::{self, PipeReader, Read},
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::{
+    Letter, Mailbox, News, Order, Output, Start, Status, ears::Ears, files::Files, kernel::Kernel,
+    respond::Responder, voice::Voice,
+};
+use crate::{
+    config::sensor::{SensorSpec, ignore},
+    daemon::{
+        log::Level,
+        resolver::{Answer, Question, Resolver},
+        surroundings,
+    },
+    net::Cidr,
+    sensor::{Connect, Decoded, Decoder, Effects, Flags, Link, Mode, Proto, Sensor},
+    source::{
+        capture::{Capture, Wanted},
+        listen::{Bound, Kind},
+    },
+    time::{self, Timestamp, Zone},
+};
+
+/// So many packets are received before what they led to is delivered.
+const PACKETS_PER_TURN: usize = 512;
+/// Services, addresses and losses are looked at so often, in microseconds.
+const LOOK_US: i64 = 1_000_000;
+/// Rules that translate addresses, name servers and ports that could not be bound: so often.
+const SLOW_LOOK_US: i64 = 5_000_000;
+/// The ignore file is looked at before packets, at most so often, in microseconds.
+const IGNORE_US: i64 = 500;
+/// A syslog that is behind gets the rest after so long, in microseconds.
+const BEHIND_US: i64 = 20_000;
+/// So many letters are read in a row.
+const LETTERS_PER_TURN: usize = 256;
+
+/// The post's own thread.
+pub struct Loop {
+    spec: SensorSpec,
+    sensor: Sensor,
+    decoder: Decoder,
+    effects: Effects,
+    kernel: Kernel,
+    capture: Option<Capture>,
+    bound: Bound,
+    ears: Ears,
+    voice: Voice,
+    files: Files,
+    responder: Responder,
+    resolver: Option<Resolver<()>>,
+    banned: HashSet<Cidr>,
+    output: Output,
+    mailbox: Mailbox,
+    inbox: Receiver<Letter>,
+    bell: PipeReader,
+    status: Arc<Mutex<Status>>,
+    now: Timestamp,
+    look_due: Timestamp,
+    slow_look_due: Timestamp,
+    ignore_due: Timestamp,
+    /// The ports for which the kernel's filter was made.
+    generation: Option<u64>,
+    lost: u64,
+    /// Nobody hears us any more.
+    deaf: bool,
+}
+
+impl Loop {
+    /// Opens everything.
+    pub fn new(
+        start: Start,
+        bell: PipeReader,
+        inbox: Receiver<Letter>,
+        mailbox: Mailbox,
+        status: Arc<Mutex<Status>>,
+    ) -> io::Result<Loop> {
+        let Start { spec, terminal, executor, output } = start;
+        let now = time::now();
+        let mut kernel = Kernel::new();
+        let services = kernel.services();
+        let sensor = Sensor::new(spec.settings.clone(), Zone::Local, &services);
+        let responder = {
+            let mailbox = mailbox.clone();
+            Responder::spawn(executor, move |outcome| {
+                mailbox.send(Letter::Done(outcome));
+            })?
+        };
+        let mut post = Loop {
+            sensor,
+            decoder: Decoder::new(),
+            effects: Effects::default(),
+            kernel,
+            capture: None,
+            bound: Bound::default(),
+            ears: Ears::new(),
+            voice: Voice::new(terminal),
+            files: Files::default(),
+            responder,
+            resolver: None,
+            banned: HashSet::new(),
+            output,
+            mailbox,
+            inbox,
+            bell,
+            status,
+            now,
+            look_due: now,
+            slow_look_due: now,
+            ignore_due: Timestamp::default(),
+            generation: None,
+            lost: 0,
+            deaf: false,
+            spec,
+        };
+        rustix::io::ioctl_fionbio(&post.bell, true)?;
+        post.settle_in();
+        if let Err(trouble) = post.files.empty_blocked() {
+            post.say(Level::ERROR, trouble);
+        }
+        let unbound = post.unbound();
+        post.sensor.start(&unbound, now, &mut post.effects);
+        post.deliver();
+        Ok(post)
+    }
+
+    /// Stands guard until it is told to go.
+    pub fn run(mut self) {
+        while !self.deaf {
+            let ready = self.wait();
+            self.now = time::now();
+            if !self.read_letters() {
+                break;
+            }
+            self.look();
+            if ready.capture {
+                self.receive();
+            }
+            for nth in ready.bound {
+                self.accept(nth);
+            }
+            if self.sensor.poll_timeout().is_some_and(|due| due <= self.now) {
+                let _ = self.sensor.handle_timeout(self.now, &mut self.effects);
+            }
+            self.deliver();
+            self.sieve();
+        }
+        self.sensor.stop(self.now, &mut self.effects);
+        self.deliver();
+    }
+
+    // ---- what is to be waited for ---------------------------------------------------------------
+
+    fn wait(&self) -> Ready {
+        let behind = self.voice.is_behind().then(|| plus(self.now, BEHIND_US));
+        let due = [self.sensor.poll_timeout(), behind].into_iter().flatten();
+        let due = due.fold(self.look_due, Timestamp::min);
+        let micros = due.micros().saturating_sub(time::now().micros()).max(0);
+        let timeout = Timespec { tv_sec: micros / 1_000_000, tv_nsec: micros % 1_000_000 * 1000 };
+        let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
+        let capture = self.capture.as_ref().map(|capture| {
+            fds.push(PollFd::new(capture, PollFlags::IN));
+            fds.len() - 1
+        });
+        fds.extend(self.kernel.news().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let first = fds.len();
+        let bound = self.bound.sockets();
+        fds.extend(bound.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        // Interrupted: the next turn waits again.
+        if poll(&mut fds, Some(&timeout)).unwrap_or(0) == 0 {
+            return Ready::default();
+        }
+        let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
+        let bound = fds.iter().skip(first).enumerate();
+        Ready {
+            capture: capture.is_some_and(|at| fds.get(at).is_some_and(is_ready)),
+            bound: bound.filter(|(_, fd)| is_ready(fd)).map(|(nth, _)| nth).collect(),
+        }
+    }
+
+    /// False if it is told to go.
+    fn read_letters(&mut self) -> bool {
+        let mut rings = [0; 512];
+        while matches!(self.bell.read(&mut rings), Ok(length) if length == rings.len()) {}
+        for _ in 0..LETTERS_PER_TURN {
+            let Ok(letter) = self.inbox.try_recv() else { return true };
+            match letter {
+                Letter::Order(Order::Stop) => return false,
+                Letter::Order(order) => self.obey(order),
+                Letter::Done(outcome) => {
+                    self.sensor.handle_outcome(&outcome, self.now, &mut self.effects);
+                }
+                Letter::Named(address, name) => {
+                    let (now, effects) = (self.now, &mut self.effects);
+                    self.sensor.handle_name(address, name.as_deref(), now, effects);
+                }
+            }
+        }
+        // More may wait than the bell has rung for by now.
+        self.look_due = self.now;
+        true
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Hear(follow) => self.ears.add(*follow),
+            Order::Forget(jail) => self.ears.remove(&jail),
+            Order::Banned(changes) => changes.iter().for_each(|(net, is)| self.ban(*net, *is)),
+            Order::AllBanned(all) => {
+                let now: HashSet<Cidr> = all.into_iter().collect();
+                let gone: Vec<Cidr> = self.banned.difference(&now).copied().collect();
+                gone.into_iter().for_each(|net| self.ban(net, false));
+                now.into_iter().for_each(|net| self.ban(net, true));
+            }
+            Order::Reload(spec) => self.reload(*spec),
+            Order::Stop => {}
+        }
+    }
+
+    fn ban(&mut self, net: Cidr, is: bool) {
+        let changed = if is { self.banned.insert(net) } else { self.banned.remove(&net) };
+        if changed {
+            self.sensor.set_banned(net, is);
+        }
+    }
+
+    fn reload(&mut self, spec: SensorSpec) {
+        self.sensor.reload(spec.settings.clone());
+        self.spec = spec;
+        self.settle_in();
+    }
+
+    // ---- what is around -------------------------------------------------------------------------
+
+    /// Takes up what the configuration says.
+    fn settle_in(&mut self) {
+        let spec = &self.spec;
+        let priority = spec.syslog.then(|| spec.syslog_facility * 8 + spec.syslog_level);
+        self.voice.direct(priority, spec.log.as_ref().map(|log| log.value.clone().into()));
+        self.files.place(&self.spec);
+        self.bind();
+        self.generation = None;
+        self.ignore_due = Timestamp::default();
+        (self.look_due, self.slow_look_due) = (self.now, self.now);
+        self.look();
+        self.sieve();
+    }
+
+    fn bind(&mut self) {
+        let settings = &self.spec.settings;
+        let listed = |proto, kind, mode| {
+            let binds = settings.mode(proto) == Some(mode);
+            let ports = settings.ports(proto).iter().filter(move |_| binds);
+            ports.map(move |port| (kind, *port))
+        };
+        let wanted: Vec<(Kind, u16)> = listed(Proto::Tcp, Kind::Tcp, Mode::Tcp)
+            .chain(listed(Proto::Udp, Kind::Udp, Mode::Udp))
+            .filter(|(_, port)| *port != 0)
+            .collect();
+        // What was bound and stays so is bound anew.
+        self.bound = Bound::default();
+        self.bound = Bound::bind(wanted);
+    }
+
+    fn unbound(&self) -> Vec<(Proto, u16)> {
+        let proto = |kind| if kind == Kind::Tcp { Proto::Tcp } else { Proto::Udp };
+        self.bound.missing().iter().map(|(kind, port)| (proto(*kind), *port)).collect()
+    }
+
+    /// Looks at what is due to be looked at.
+    fn look(&mut self) {
+        let changed = self.kernel.look_if_changed();
+        let is_due = |due: Timestamp| due <= self.now || due > plus(self.now, 2 * SLOW_LOOK_US);
+        let slow = is_due(self.slow_look_due);
+        if is_due(self.look_due) || changed {
+            self.look_due = plus(self.now, LOOK_US);
+            self.kernel.tick(self.now);
+            let mut services = self.kernel.services();
+            let bound = &self.bound;
+            services.retain(|one| {
+                let kind = if one.proto == Proto::Tcp { Kind::Tcp } else { Kind::Udp };
+                !(one.address.is_unspecified() && bound.has((kind, one.port)))
+            });
+            let _ = self.sensor.set_services(&services, self.now);
+            for (mode, text) in self.files.changed_blocked() {
+                self.sensor.set_blocked(mode, &ignore::blocked_hosts(&text));
+            }
+            self.count_losses();
+        }
+        if slow || changed {
+            self.slow_look_due = plus(self.now, SLOW_LOOK_US);
+            self.kernel.look_at_rules();
+            self.bound.retry();
+            self.sensor.set_own(&self.kernel.ground().addresses);
+            let mut protected: Vec<IpAddr> = Vec::new();
+            if self.spec.protect {
+                protected.extend(&self.kernel.ground().gateways);
+                protected.extend(surroundings::resolvers());
+            }
+            let single = |one: IpAddr| Cidr::new(one, 128);
+            let protected: Vec<Cidr> = protected.into_iter().map(single).collect();
+            self.sensor.set_protected(&protected);
+            self.generation = None;
+        }
+        self.look_at_ignored();
+    }
+
+    fn look_at_ignored(&mut self) {
+        if self.ignore_due > self.now && self.ignore_due <= plus(self.now, IGNORE_US) {
+            return;
+        }
+        self.ignore_due = plus(self.now, IGNORE_US);
+        let Some((path, text)) = self.files.ignored(&self.spec) else { return };
+        let networks = text.map(|text| {
+            let (networks, findings) = ignore::parse(&text, &path.to_string_lossy());
+            for finding in findings {
+                self.say(Level::WARNING, finding.to_string());
+            }
+            networks
+        });
+        self.sensor.set_ignored(networks.as_deref(), self.now, &mut self.effects);
+    }
+
+    fn count_losses(&mut self) {
+        if let Some(capture) = &mut self.capture {
+            let lost = capture.lost();
+            let new = lost.saturating_sub(self.lost);
+            self.lost = lost;
+            if new > 0 {
+                self.sensor.handle_drops(new, self.now, &mut self.effects);
+            }
+        }
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.totals = self.sensor.totals();
+        status.unbound = self.bound.missing().len();
+    }
+
+    /// Makes the kernel's filter fit what is watched.
+    fn sieve(&mut self) {
+        let generation = self.sensor.generation();
+        let answers = self.sensor.wants_answers();
+        if self.generation == Some(generation.wrapping_mul(2) + u64::from(answers)) {
+            return;
+        }
+        self.generation = Some(generation.wrapping_mul(2) + u64::from(answers));
+        let watched = self.sensor.watched();
+        let udp = !watched.udp4.is_empty() || !watched.udp6.is_empty();
+        if watched.tcp4.is_empty() && watched.tcp6.is_empty() && !udp {
+            self.capture = None;
+            return;
+        }
+        let own = self.kernel.ground().addresses.iter().map(|(address, _)| *address);
+        let own: Vec<IpAddr> = own.collect();
+        let wanted = Wanted {
+            tcp4: watched.tcp4.ranges(),
+            tcp6: watched.tcp6.ranges(),
+            udp4: watched.udp4.ranges(),
+            udp6: watched.udp6.ranges(),
+            interfaces: self.kernel.interfaces(&self.spec.interfaces),
+            own: (!own.is_empty()).then_some(own),
+            sent_udp: udp,
+            answers,
+        };
+        let opened = match self.capture.take() {
+            Some(capture) => Ok(capture),
+            None => {
+                self.lost = 0;
+                Capture::open()
+            }
+        };
+        let trouble = opened.and_then(|mut capture| {
+            capture.want(&wanted)?;
+            self.capture = Some(capture);
+            Ok(())
+        });
+        let trouble = trouble.err().map(|error| {
+            format!("the sensor cannot see packets: {error}; it takes root, or CAP_NET_RAW")
+        });
+        let known = {
+            let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut status.trouble, trouble.clone())
+        };
+        if let Some(trouble) = trouble.filter(|trouble| known.as_ref() != Some(trouble)) {
+            self.say(Level::ERROR, trouble);
+        }
+    }
+
+    // ---- what comes in --------------------------------------------------------------------------
+
+    fn receive(&mut self) {
+        let Some(capture) = &mut self.capture else { return };
+        let (now, decoder, sensor) = (self.now, &mut self.decoder, &mut self.sensor);
+        let (kernel, effects) = (&mut self.kernel, &mut self.effects);
+        let received = capture.receive(PACKETS_PER_TURN, |packet| {
+            match decoder.decode(Link::Raw, packet, now) {
+                Decoded::Probe(probe) if kernel.is_own(probe.source) => match probe.proto {
+                    Proto::Udp => kernel.note_sent(&probe),
+                    Proto::Tcp if probe.flags.any(Flags::RST | Flags::ACK) => {
+                        sensor.handle_answer(probe.target, now);
+                    }
+                    Proto::Tcp => {}
+                },
+                Decoded::Probe(probe) => sensor.handle_probe(&probe, kernel, now, effects),
+                Decoded::Malformed(what) => sensor.handle_malformed(&what, now, effects),
+                Decoded::Icmp { .. } | Decoded::Fragment | Decoded::Other => {}
+            }
+        });
+        if let Err(error) = received {
+            self.capture = None;
+            self.generation = None;
+            self.say(Level::ERROR, format!("packets cannot be read any more: {error}"));
+        }
+    }
+
+    fn accept(&mut self, nth: usize) {
+        let (now, sensor, effects) = (self.now, &mut self.sensor, &mut self.effects);
+        let banner = self.spec.settings.banner.as_deref();
+        self.bound.take(nth, |(kind, port), who| {
+            let proto = if kind == Kind::Tcp { Proto::Tcp } else { Proto::Udp };
+            let source = who.map(|who| who.ip());
+            sensor.handle_connect(&Connect { time: now, source, proto, port }, now, effects);
+            let wanted = std::mem::take(&mut effects.banner);
+            banner.filter(|_| wanted).map(|banner| banner.as_bytes().to_vec())
+        });
+    }
+
+    // ---- what goes out --------------------------------------------------------------------------
+
+    fn deliver(&mut self) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let preface = self.voice.preface();
+        if let Some(batch) = self.ears.hear(&effects.detections, &preface, self.now)
+            && !(self.output)(News::Batch(batch))
+        {
+            self.deaf = true;
+        }
+        for response in effects.responses.drain(..) {
+            if let Some(outcome) = self.responder.run(response) {
+                self.mailbox.send(Letter::Done(outcome));
+            }
+        }
+        if let Some(trouble) = self.voice.say(&effects.lines) {
+            self.say(Level::ERROR, trouble);
+        }
+        for trouble in self.files.write(&effects.records) {
+            self.say(Level::ERROR, trouble);
+        }
+        for address in effects.lookups.drain(..) {
+            self.look_up(address);
+        }
+        effects.clear();
+        // Whatever came meanwhile is kept.
+        if self.effects.is_empty() {
+            self.effects = effects;
+        }
+    }
+
+    fn look_up(&mut self, address: IpAddr) {
+        if self.resolver.is_none() {
+            let mailbox = self.mailbox.clone();
+            let spawned = Resolver::spawn(move |question, answer, ()| match (question, answer) {
+                (Question::Name(address), Answer::Name(name)) => {
+                    mailbox.send(Letter::Named(address, name))
+                }
+                _ => true,
+            });
+            self.resolver = spawned.ok();
+        }
+        let asked = self.resolver.as_ref().is_some_and(|r| r.ask(Question::Name(address), ()));
+        if !asked {
+            self.mailbox.send(Letter::Named(address, None));
+        }
+    }
+
+    fn say(&mut self, level: Level, text: String) {
+        if !(self.output)(News::Said(level, text)) {
+            self.deaf = true;
+        }
+    }
+}
+
+/// Who has something.
+#[derive(Default)]
+struct Ready {
+    capture: bool,
+    bound: Vec<usize>,
+}
+
+fn plus(time: Timestamp, micros: i64) -> Timestamp {
+    Timestamp::from_micros(time.micros().saturating_add(micros))
+}

@@ -1,0 +1,171 @@
+//! Voice: the sensor's lines, to syslog, to a file, to the terminal.
+//!
+//! Nobody here waits for a syslog that is behind: what it does not take at once is kept, up to a
+//! limit, and what is beyond is counted.
+
+use std::{
+    collections::VecDeque,
+    fs::OpenOptions,
+    io::{self, Write},
+    os::unix::{fs::OpenOptionsExt, net::UnixDatagram},
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    sensor::Line,
+    time::{Timestamp, Zone},
+};
+
+/// Where syslog listens, system by system.
+const SOCKETS: &[&str] = &["/dev/log", "/var/run/log"];
+/// So many lines wait for syslog at most.
+const WAITING_MAX: usize = 8192;
+
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// Where lines go.
+#[derive(Debug)]
+pub struct Voice {
+    /// `PROGRAM[PID]`.
+    tag: String,
+    host: String,
+    priority: Option<u8>,
+    socket: Option<UnixDatagram>,
+    waiting: VecDeque<Vec<u8>>,
+    lost: u64,
+    file: Option<PathBuf>,
+    terminal: bool,
+    /// What was wrong when it was last told.
+    trouble: Option<String>,
+}
+
+impl Voice {
+    /// A voice that says nothing yet.
+    pub fn new(terminal: bool) -> Voice {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        Voice {
+            tag: format!("portsentry[{}]", std::process::id()),
+            host,
+            priority: None,
+            socket: None,
+            waiting: VecDeque::new(),
+            lost: 0,
+            file: None,
+            terminal,
+            trouble: None,
+        }
+    }
+
+    /// Lines go here from now on. `priority` is that of syslog: facility times eight and severity.
+    pub fn direct(&mut self, priority: Option<u8>, file: Option<PathBuf>) {
+        (self.priority, self.file) = (priority, file);
+    }
+
+    /// `HOST portsentry[PID]: `, which stands before a line in a log.
+    pub fn preface(&self) -> String {
+        format!("{} {}: ", self.host, self.tag)
+    }
+
+    /// Says these lines. What is wrong comes back, once until it is another thing.
+    pub fn say(&mut self, lines: &[Line]) -> Option<String> {
+        if lines.is_empty() && self.waiting.is_empty() {
+            return None;
+        }
+        let mut trouble = None;
+        if let Some(priority) = self.priority {
+            for line in lines {
+                let text = format!("<{priority}>{} {}: {}", stamp(line.time), self.tag, line.text);
+                if self.waiting.len() < WAITING_MAX {
+                    self.waiting.push_back(text.into_bytes());
+                } else {
+                    self.lost += 1;
+                }
+            }
+            if let Err(error) = self.drain() {
+                trouble = Some(format!("syslog: {error}"));
+                // Where there is no syslog nobody misses what it would have been told.
+                self.waiting.clear();
+            }
+        }
+        let laid_out = |line: &Line| {
+            format!("{} {} {}: {}\n", stamp(line.time), self.host, self.tag, line.text)
+        };
+        if (self.file.is_some() || self.terminal) && !lines.is_empty() {
+            let text: String = lines.iter().map(laid_out).collect();
+            if let Some(path) = &self.file
+                && let Err(error) = append(path, text.as_bytes())
+            {
+                trouble = Some(format!("{}: {error}", path.display()));
+            }
+            if self.terminal {
+                let mut out = io::stdout().lock();
+                // Whoever read it may have gone.
+                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            }
+        }
+        if self.lost > 0 && self.waiting.is_empty() {
+            trouble = Some(format!("syslog is too slow: {} lines are lost", self.lost));
+            self.lost = 0;
+        }
+        let is_new = trouble != self.trouble;
+        self.trouble.clone_from(&trouble);
+        trouble.filter(|_| is_new)
+    }
+
+    /// True if lines wait for syslog.
+    pub fn is_behind(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn drain(&mut self) -> io::Result<()> {
+        while let Some(line) = self.waiting.front() {
+            let mut tries = 0;
+            loop {
+                let socket = match &self.socket {
+                    Some(socket) => socket,
+                    None => self.socket.insert(connect()?),
+                };
+                match socket.send(line) {
+                    Ok(_) => break,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                    // It was restarted, perhaps.
+                    Err(error) => {
+                        self.socket = None;
+                        tries += 1;
+                        if tries > 1 {
+                            return Err(error);
+                        }
+                    }
+                }
+            }
+            self.waiting.pop_front();
+        }
+        Ok(())
+    }
+}
+
+fn connect() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    let path = SOCKETS.iter().find(|path| Path::new(path).exists()).unwrap_or(&"/dev/log");
+    socket
+        .connect(path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Appends to a file that is ours to read only.
+pub fn append(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).create(true).mode(0o640).open(path)?;
+    file.write_all(text)
+}
+
+/// `Nov 20 09:45:12`, in local time, as syslog has it.
+fn stamp(time: Timestamp) -> String {
+    let Some(civil) = Zone::Local.civil(time) else { return "Jan  1 00:00:00".to_owned() };
+    let month = usize::try_from(civil.month).unwrap_or(1).saturating_sub(1);
+    let month = MONTHS.get(month).copied().unwrap_or("Jan");
+    format!("{month} {:>2} {:02}:{:02}:{:02}", civil.day, civil.hour, civil.minute, civil.second)
+}

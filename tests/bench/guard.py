@@ -1,0 +1,707 @@
+#!/usr/bin/env python3
+"""Measures the running guard beside the peers that are installed, in one go, and prints ratios.
+
+  make bench-guard                              all cases, recorded in RESULTS.md beside this file
+  python3 tests/bench/guard.py --quick          the same with small numbers, in a minute or two
+  python3 tests/bench/guard.py --cases idle,restart --sizes 5000,100000 --no-peers
+
+Each program runs as root in a network namespace of its own, on a directory of its own, with one
+jail of one failregex on one log unless a case says otherwise:
+
+  idle     memory when nothing happens: one jail, and Debian's stock sshd jail
+  live     90000 lines, each one failure of a fresh address (maxretry 5), as an application writes
+           them: CPU seconds of the program and its children, and memory with 100000 tracked
+  latency  write(line) until the element is in the kernel, over 200 lone events; then the same with
+           100000 bans in the set
+  burst    so many new offenders in one write, until all are in the set
+  restart  so many stored bans and an empty kernel, until all are in the set; memory behind it;
+           sentryban only beyond 5000, since peers take half a minute for those
+
+What is in the kernel is heard from the kernel itself, as notifications of nf_tables. Peers are
+fail2ban from PATH and fail2ban-rs from --peers DIR, PATH or ~/.cargo/bin; who is missing is named.
+
+  apt-get install fail2ban python3-pyinotify nftables iproute2
+  cargo install fail2ban-rs --version 1.5.4 --root DIR      # then --peers DIR/bin
+"""
+
+import argparse
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from run import Fault, machine, thousands
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+
+MIB = 1 << 20
+DEADLINE_S = 60
+TICK = os.sysconf("SC_CLK_TCK")
+FAILREGEX = "gate: refused <HOST>"
+
+
+# ---- the kernel ---------------------------------------------------------------------------------
+
+
+class Namespace:
+    """A network namespace, and what nf_tables in it announces."""
+
+    made = 0
+
+    def __init__(self):
+        Namespace.made += 1
+        self.name = "sbbench-%d-%d" % (os.getpid(), Namespace.made)
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        subprocess.run(["ip", "netns", "del", self.name], check=False)
+
+    def run(self, *argv):
+        return subprocess.run(["ip", "netns", "exec", self.name, *argv], capture_output=True,
+                              text=True, check=False)
+
+    def ear(self):
+        """A socket that hears nf_tables' notifications, opened by a thread that visits."""
+        found = []
+
+        def visit():
+            libc = ctypes.CDLL(None, use_errno=True)
+            with open("/var/run/netns/" + self.name) as space:
+                if libc.setns(space.fileno(), 0x40000000) != 0:
+                    return
+            ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+            ear.setsockopt(socket.SOL_SOCKET, 33, 1 << 30)  # SO_RCVBUFFORCE
+            ear.bind((0, 0))
+            ear.setsockopt(270, 1, 7)  # NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES
+            found.append(ear)
+
+        thread = threading.Thread(target=visit)
+        thread.start()
+        thread.join()
+        if not found:
+            raise Fault("cannot enter a namespace: run as root")
+        return found[0]
+
+
+NEW_ELEMENT = (10 << 8) | 12
+
+
+def elements(chunk):
+    """IPv4 addresses of the messages that announce new elements."""
+    at = 0
+    while at + 20 <= len(chunk):
+        length, kind = struct.unpack_from("=IH", chunk, at)
+        if length < 20:
+            return
+        if kind == NEW_ELEMENT:
+            # Key attribute: 12 bytes long, type 1 nested, value attribute 8 bytes long, type 1.
+            message = chunk[at:at + length]
+            for form in (b"\x0c\x00\x01\x80\x08\x00\x01\x00", b"\x0c\x00\x01\x00\x08\x00\x01\x00"):
+                found = message.find(form)
+                while found >= 0:
+                    yield message[found + 8:found + 12]
+                    found = message.find(form, found + 12)
+        at += (length + 3) & ~3
+
+
+def hear_one(ear, key, deadline_s=DEADLINE_S):
+    """The moment at which an element was announced."""
+    ear.settimeout(deadline_s)
+    end = time.perf_counter() + deadline_s
+    while time.perf_counter() < end:
+        chunk = ear.recv(MIB)
+        moment = time.perf_counter()
+        if key in chunk and key in elements(chunk):
+            return moment
+    raise Fault("an address never came into the set")
+
+
+class Burst:
+    """Hears on a thread until so many elements were announced, or until it is quiet for long."""
+
+    def __init__(self, ear, count, quiet_s=30):
+        self.ear, self.count, self.quiet_s = ear, count, quiet_s
+        self.moment, self.heard, self.seen = None, [], set()
+        self.thread = threading.Thread(target=self.listen)
+        self.thread.start()
+
+    def listen(self):
+        self.ear.settimeout(self.quiet_s)
+        rough = 0
+        while rough < self.count:
+            try:
+                chunk = self.ear.recv(MIB)
+            except TimeoutError:
+                break
+            except OSError:
+                self.heard.append((time.perf_counter(), b""))
+                break
+            self.heard.append((time.perf_counter(), chunk))
+            # An element alone takes about a hundred bytes; the exact count is taken later.
+            rough += len(chunk) // 60
+            if rough >= self.count:
+                rough = self.exact()
+
+    def exact(self):
+        for moment, chunk in self.heard:
+            before = len(self.seen)
+            self.seen.update(elements(chunk))
+            if len(self.seen) > before:
+                self.moment = moment
+        self.heard = []
+        return len(self.seen)
+
+    def end(self):
+        self.thread.join()
+        self.exact()
+        return self.moment, len(self.seen)
+
+
+def address(number):
+    number += 198 << 24 | 18 << 16
+    return socket.inet_ntoa(struct.pack(">I", number))
+
+
+def line(number, now=None):
+    return "%d gate: refused %s\n" % (now or time.time(), address(number))
+
+
+# ---- the programs -------------------------------------------------------------------------------
+
+
+class Guard:
+    """A program that guards one log, in its own namespace and directory."""
+
+    name = "?"
+
+    def __init__(self, bench, space, folder, maxretry=1, stock=False):
+        self.bench, self.space, self.folder = bench, space, folder
+        self.maxretry, self.stock, self.child = maxretry, stock, None
+        # As /var/log is: our own log lies beside the one that is guarded, the database does not.
+        (folder / "log").mkdir(parents=True)
+        self.log, self.own_log = folder / "log/gate.log", folder / "log/own.log"
+        self.log.write_text("")
+        self.output = open(folder / "output", "ab")
+        self.configure()
+
+    def jail(self, name, banaction):
+        if self.stock:
+            name, others = "sshd", ["portsentry"]
+        else:
+            others = ["portsentry", "sshd"]
+        off = "".join("[%s]\nenabled = false\n" % other for other in others)
+        return ("[DEFAULT]\n%s[%s]\nenabled = true\nfilter = %s\nlogpath = %s\nmaxretry = %d\n"
+                "bantime = 30d\nfindtime = 1h\nbanaction = %s\nusedns = no\nport = 22\n"
+                "backend = auto\n" % (off, name, name, self.log, self.maxretry, banaction))
+
+    def launch(self, *argv):
+        self.child = subprocess.Popen(["ip", "netns", "exec", self.space.name, *map(str, argv)],
+                                      stdin=subprocess.DEVNULL, stdout=self.output,
+                                      stderr=self.output)
+
+    def start(self):
+        self.begin()
+        end = time.monotonic() + DEADLINE_S
+        while not self.ready():
+            if self.child.poll() is not None or time.monotonic() > end:
+                said = "".join(path.read_text(errors="replace")[-2000:] for path in
+                               (self.folder / "output", self.own_log) if path.exists())
+                raise Fault("%s does not start:\n%s" % (self.name, said))
+            time.sleep(0.01)
+
+    def kill(self):
+        if self.child and self.child.poll() is None:
+            self.child.send_signal(signal.SIGKILL)
+            self.child.wait()
+
+    def stop(self):
+        self.child.send_signal(signal.SIGTERM)
+        self.child.wait(DEADLINE_S)
+
+    def pids(self):
+        """The program and what it started and still runs."""
+        found = [self.child.pid]
+        for pid in found:
+            for task in Path("/proc/%d/task" % pid).glob("*/children"):
+                found += map(int, task.read_text().split())
+        return found
+
+    def cpu_s(self):
+        """Processor time of the program, of its children, and of children that ended."""
+        ticks = 0
+        for pid in self.pids():
+            try:
+                fields = Path("/proc/%d/stat" % pid).read_text().rsplit(")", 1)[1].split()
+            except FileNotFoundError:
+                continue
+            ticks += sum(map(int, fields[11:15]))
+        return ticks / TICK
+
+    def memory(self):
+        """(VmRSS, Pss, private) in MiB of the program and its children."""
+        sums = [0, 0, 0]
+        for pid in self.pids():
+            text = Path("/proc/%d/smaps_rollup" % pid).read_text()
+            for n, names in enumerate([("Rss",), ("Pss",), ("Private_Clean", "Private_Dirty")]):
+                for name in names:
+                    sums[n] += int(re.search(r"^%s:\s+(\d+)" % name, text, re.M).group(1))
+        return [kib / 1024 for kib in sums]
+
+    def settle(self, quiet_s=1.5):
+        """Waits until it has nothing to do; the processor time by then."""
+        last, since = self.cpu_s(), time.monotonic()
+        end = since + 20 * DEADLINE_S
+        while time.monotonic() < end:
+            time.sleep(0.1)
+            now = self.cpu_s()
+            # A poll now and then is no work.
+            if now - last > 0.05:
+                last, since = now, time.monotonic()
+            elif time.monotonic() - since > quiet_s:
+                return now
+        raise Fault("%s never comes to rest" % self.name)
+
+
+class Sentryban(Guard):
+    name = "sentryban"
+
+    def configure(self):
+        etc = self.folder / "etc"
+        (etc / "filter.d").mkdir(parents=True)
+        (etc / "filter.d/gate.conf").write_text("[Definition]\nfailregex = %s\n" % FAILREGEX)
+        (etc / "jail.local").write_text(self.jail("gate", self.bench.options.banaction))
+        (etc / "sentryban.local").write_text(
+            "[Definition]\ndbfile = %s\n" % (self.folder / "own.sqlite3"))
+
+    def begin(self):
+        self.launch(self.bench.server, "-f", "-c", self.folder / "etc", "-s",
+                    self.folder / "own.sock", "-p", self.folder / "own.pid",
+                    "--logtarget", self.own_log)
+
+    def ready(self):
+        log = self.own_log
+        return log.exists() and "started" in log.read_text(errors="replace")
+
+    def begin_again(self):
+        self.own_log.unlink(missing_ok=True)
+        self.begin()
+
+    def remember(self, count):
+        """Puts bans into its database, as a burst of attacks would."""
+        db = sqlite3.connect(self.folder / "own.sqlite3")
+        (jail,) = db.execute("SELECT jail FROM jails WHERE name = 'gate'").fetchone()
+        now = int((time.time() - 60) * 1e6)
+        data = db.execute("SELECT data FROM evidence").fetchone()[0]
+        with db:
+            db.executemany("INSERT OR IGNORE INTO bans VALUES (?, ?, ?, 2592000, 1, 1, 0, ?)",
+                           ((address(n), jail, now + n, 1000 + n) for n in range(count)))
+            db.executemany("INSERT OR IGNORE INTO evidence VALUES (?, ?)",
+                           ((1000 + n, data) for n in range(count)))
+        (there,) = db.execute("SELECT count(*) FROM bans").fetchone()
+        db.close()
+        return there
+
+
+class Fail2ban(Guard):
+    name = "fail2ban"
+
+    def configure(self):
+        etc = self.folder / "etc"
+        shutil.copytree("/etc/fail2ban", etc, ignore=shutil.ignore_patterns("*.local", "jail.d"))
+        (etc / "filter.d/gate.conf").write_text("[Definition]\nfailregex = %s\n" % FAILREGEX)
+        (etc / "jail.local").write_text(self.jail("gate", "nftables-multiport"))
+        (etc / "fail2ban.local").write_text(
+            "[Definition]\ndbfile = %s\nlogtarget = %s\n" % (
+                self.folder / "f2b.sqlite3", self.own_log))
+
+    def begin(self):
+        self.launch("fail2ban-server", "-f", "-x", "-c", self.folder / "etc", "-s",
+                    self.folder / "own.sock", "-p", self.folder / "own.pid", "start")
+
+    def ready(self):
+        jail = "sshd" if self.stock else "gate"
+        log = self.own_log
+        return log.exists() and "Jail '%s' started" % jail in log.read_text(errors="replace")
+
+    def begin_again(self):
+        self.own_log.unlink(missing_ok=True)
+        self.begin()
+
+
+class Fail2banRs(Guard):
+    name = "fail2ban-rs"
+
+    def configure(self):
+        if self.stock:
+            said = subprocess.run([self.bench.rs, "gen-config", "sshd"], check=True,
+                                  capture_output=True, text=True).stdout
+            patterns, date = re.findall(r"^\s+'(.*)',$", said, re.M), "syslog"
+        else:
+            patterns, date = [FAILREGEX], "epoch"
+        (self.folder / "config.toml").write_text(
+            '[global]\nstate_dir = "%s"\nsocket_path = "%s"\n[jail.gate]\nenabled = true\n'
+            'log_path = "%s"\ndate_format = "%s"\nfilter = [%s]\nmax_retry = %d\n'
+            'find_time = "1h"\nban_time = "30d"\nport = ["22"]\nprotocol = "tcp"\n'
+            'backend = "nftables"\n' % (
+                self.folder / "state", self.folder / "own.sock", self.log, date,
+                ", ".join("'%s'" % p for p in patterns), self.maxretry))
+
+    def begin(self):
+        self.launch(self.bench.rs, "-c", self.folder / "config.toml", "run")
+
+    def ready(self):
+        said = self.bench.status(self.folder / "config.toml")
+        if said:
+            time.sleep(0.5)  # its reader opens the log behind its first answer
+        return said
+
+    begin_again = begin
+
+
+class Bench:
+    """What all cases share."""
+
+    def __init__(self, options, folder):
+        self.options, self.folder, self.made = options, folder, 0
+        self.server = options.sentryban
+        if not os.access(self.server, os.X_OK):
+            raise Fault("no %s: run `make release`, or give --sentryban" % self.server)
+        for tool in ("ip", "nft"):
+            if not shutil.which(tool):
+                raise Fault("%s is needed" % tool)
+        path = os.pathsep.join([options.peers or "", os.environ.get("PATH", ""),
+                                os.path.expanduser("~/.cargo/bin")])
+        self.rs = None if options.no_peers else shutil.which("fail2ban-rs", path=path)
+        self.f2b = None if options.no_peers else shutil.which("fail2ban-server", path=path)
+        self.programs = [Sentryban]
+        self.programs += [Fail2ban] if self.f2b else []
+        self.programs += [Fail2banRs] if self.rs else []
+
+    def status(self, config):
+        done = subprocess.run([self.rs, "-c", str(config), "status"], capture_output=True,
+                              check=False)
+        return done.returncode == 0
+
+    def place(self):
+        self.made += 1
+        return self.folder / str(self.made)
+
+    def versions(self):
+        def said(*argv):
+            done = subprocess.run(argv, capture_output=True, text=True, check=False)
+            return (done.stdout or done.stderr).strip().split("\n")[0]
+        return ["sentryban " + said("git", "-C", str(ROOT), "describe", "--always", "--dirty"),
+                "fail2ban " + said(self.f2b, "--version") if self.f2b else "fail2ban missing",
+                said(self.rs, "--version") if self.rs else "fail2ban-rs missing",
+                said("nft", "--version")]
+
+
+class Running:
+    """A program, started in a new namespace, and gone afterwards."""
+
+    def __init__(self, bench, program, **options):
+        self.bench, self.program, self.options = bench, program, options
+
+    def __enter__(self):
+        self.space = Namespace()
+        self.guard = self.program(self.bench, self.space, self.bench.place(), **self.options)
+        try:
+            self.guard.start()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self.guard
+
+    def __exit__(self, *_):
+        self.guard.kill()
+        self.space.__exit__()
+        shutil.rmtree(self.guard.folder, ignore_errors=True)
+
+
+# ---- cases --------------------------------------------------------------------------------------
+
+
+def goal(text, value, limit, at_least=False, unit=""):
+    reached = value >= limit if at_least else value <= limit
+    return "- %s: %.3g%s (goal %s %g%s)%s" % (
+        text, value, unit, "≥" if at_least else "≤", limit, unit, "" if reached else " **missed**")
+
+
+def case_idle(bench):
+    rows = ["| program | one failregex: RSS, Pss, private MiB | stock sshd: RSS, Pss, private MiB "
+            "| CPU ms in 5 s |", "|---|---|---|---|"]
+    goals = []
+    for program in bench.programs:
+        cells, ours = [], []
+        for stock in (False, True):
+            with Running(bench, program, stock=stock) as guard:
+                guard.settle(1.0)
+                cpu = guard.cpu_s()
+                time.sleep(5)
+                cpu = guard.cpu_s() - cpu
+                memory = guard.memory()
+                cells.append("%.1f, %.1f, %.1f" % tuple(memory))
+                ours.append(memory[0])
+        rows.append("| %s | %s | %s | %.0f |" % (program.name, *cells, cpu * 1000))
+        if program is Sentryban:
+            goals += [goal("idle, one failregex", ours[0], 6, unit=" MiB"),
+                      goal("idle, stock sshd", ours[1], 6, unit=" MiB")]
+    return "Idle", rows, goals
+
+
+def case_live(bench):
+    count = bench.options.live
+    first = count // 9
+    rows = ["| program | CPU s for %s lines | ÷ sentryban | RSS MiB before | RSS MiB with %s tracked "
+            "| bytes an address |" % (thousands(count), thousands(count + first)),
+            "|---|---|---|---|---|---|"]
+    results = {}
+    for program in bench.programs:
+        with Running(bench, program, maxretry=5) as guard:
+            guard.settle()
+            idle = guard.memory()[0]
+            write_paced(guard.log, range(first), bench.options.pace)
+            before = guard.settle()
+            write_paced(guard.log, range(first, first + count), bench.options.pace)
+            cpu = guard.settle(3) - before
+            results[program.name] = cpu, idle, guard.memory()[0]
+    ours = results["sentryban"]
+    for name, (cpu, idle, full) in results.items():
+        rows.append("| %s | %.2f | %.3g | %.1f | %.1f | %.0f |" % (
+            name, cpu, cpu / ours[0], idle, full, (full - idle) * MIB / (first + count)))
+    goals = [goal("%s tracked" % thousands(first + count), ours[2], 16, unit=" MiB")]
+    if "fail2ban" in results:
+        goals.append(goal("times less CPU time than fail2ban", results["fail2ban"][0] / ours[0], 40, True))
+    if "fail2ban-rs" in results:
+        goals.append(goal("CPU time over fail2ban-rs'", ours[0] / results["fail2ban-rs"][0], 0.5))
+    return "%s live lines, a fresh address each" % thousands(count), rows, goals
+
+
+def write_paced(log, numbers, per_s):
+    """Writes a few lines each millisecond, each with a write of its own."""
+    begin, written = time.perf_counter(), 0
+    with open(log, "ab", buffering=0) as out:
+        for number in numbers:
+            out.write(line(number).encode())
+            written += 1
+            ahead = written / per_s - (time.perf_counter() - begin)
+            if ahead > 0.002:
+                time.sleep(ahead)
+
+
+def events(guard, ear, numbers, gap_s):
+    """Milliseconds from each lone line to its element."""
+    found = []
+    with open(guard.log, "ab", buffering=0) as out:
+        for number in numbers:
+            text = line(number).encode()
+            key = socket.inet_aton(address(number))
+            begin = time.perf_counter()
+            out.write(text)
+            found.append((hear_one(ear, key) - begin) * 1000)
+            time.sleep(gap_s * (0.5 + (number * 37 % 100) / 100))
+    return sorted(found)
+
+
+def percentile(values, part):
+    return values[min(len(values) - 1, int(len(values) * part))]
+
+
+def case_latency(bench):
+    rows = ["| program | events | min ms | p50 | p90 | p99 | max |", "|---|---|---|---|---|---|---|"]
+    goals, n = [], bench.options.events
+    for program in bench.programs:
+        with Running(bench, program) as guard, guard.space.ear() as ear:
+            few = n if program is Sentryban else max(10, n // 5)
+            events(guard, ear, range(5), 0.05)
+            found = events(guard, ear, range(10, 10 + few), 0.03)
+            rows.append(spread(program.name, found))
+            if program is not Sentryban:
+                continue
+            goals += [goal("p50", percentile(found, 0.5), 0.5, unit=" ms"),
+                      goal("p99", percentile(found, 0.99), 2, unit=" ms")]
+            full = bench.options.full
+            burst = Burst(ear, full)
+            write_all(guard.log, range(1000, 1000 + full))
+            if burst.end()[1] < full:
+                raise Fault("not all of %d bans came into the set" % full)
+            guard.settle()
+            later = events(guard, ear, range(2_000_000, 2_000_000 + few), 0.03)
+            rows.append(spread("%s, %s present" % (program.name, thousands(full)), later))
+            share = percentile(later, 0.5) / percentile(found, 0.5)
+            goals.append(goal("one ban with %s present ÷ into an empty set" % thousands(full), share, 1.2))
+    return "Line written until the element is in the kernel", rows, goals
+
+
+def spread(name, found):
+    return "| %s | %d | %.3g | %.3g | %.3g | %.3g | %.3g |" % (
+        name, len(found), found[0], percentile(found, 0.5), percentile(found, 0.9),
+        percentile(found, 0.99), found[-1])
+
+
+def write_all(log, numbers):
+    """All lines in one write."""
+    now = time.time()
+    text = "".join(line(number, now) for number in numbers).encode()
+    begin = time.perf_counter()
+    with open(log, "ab", buffering=0) as out:
+        out.write(text)
+    return begin
+
+
+def case_burst(bench):
+    rows = ["| program | addresses | s until all are in the set | bans/s | CPU s | RSS MiB |",
+            "|---|---|---|---|---|---|"]
+    goals = []
+    for program in bench.programs:
+        for count in bench.options.bursts:
+            if program is not Sentryban and count > 1000:
+                continue
+            best = None
+            for _ in range(bench.options.n if program is Sentryban else 1):
+                with Running(bench, program) as guard, guard.space.ear() as ear:
+                    guard.settle()
+                    cpu = guard.cpu_s()
+                    burst = Burst(ear, count)
+                    begin = write_all(guard.log, range(count))
+                    moment, there = burst.end()
+                    if there < count:
+                        raise Fault("%s: %d of %d are in the set" % (program.name, there, count))
+                    took = moment - begin
+                    cpu = guard.settle() - cpu
+                    result = took, cpu, guard.memory()[0]
+                    best = min(best or result, result)
+            took, cpu, rss = best
+            rows.append("| %s | %s | %.3g | %s | %.2f | %.1f |" % (
+                program.name, thousands(count), took, thousands(round(count / took)), cpu, rss))
+            if program is Sentryban:
+                goals.append(goal("bans/s in a burst of %s" % thousands(count), count / took, 50_000, True))
+    return "Bursts of new offenders", rows, goals
+
+
+RESTART_GOALS_S = {5_000: 0.05, 100_000: 0.5, 1_000_000: 5}
+
+
+def case_restart(bench):
+    rows = ["| program | stored bans | s until all are in the set | CPU s | RSS MiB | peak MiB |",
+            "|---|---|---|---|---|---|"]
+    goals = []
+    for program in bench.programs:
+        for count in bench.options.sizes:
+            if program is not Sentryban and count > 5_000:
+                continue
+            with Running(bench, program) as guard, guard.space.ear() as ear:
+                filled = count
+                if program is Sentryban:
+                    burst = Burst(ear, 1)
+                    write_all(guard.log, [0])
+                    burst.end()
+                    guard.settle()
+                    guard.stop()
+                    filled = guard.remember(count)
+                else:
+                    burst = Burst(ear, count)
+                    write_all(guard.log, range(count))
+                    if burst.end()[1] < count:
+                        raise Fault("%s lost bans" % program.name)
+                    guard.settle()
+                    guard.stop()
+                guard.space.run("nft", "flush", "ruleset")
+                ear.setblocking(False)
+                try:
+                    while ear.recv(MIB):
+                        pass
+                except BlockingIOError:
+                    pass
+                burst = Burst(ear, filled)
+                begin = time.perf_counter()
+                guard.begin_again()
+                moment, there = burst.end()
+                if there < filled:
+                    raise Fault("%s: %d of %d are in the set" % (program.name, there, filled))
+                cpu = guard.settle()
+                status = Path("/proc/%d/status" % guard.child.pid).read_text()
+                peak = int(re.search(r"^VmHWM:\s*(\d+)", status, re.M).group(1)) / 1024
+                rss = guard.memory()[0]
+                rows.append("| %s | %s | %.3g | %.2f | %.1f | %.1f |" % (
+                    program.name, thousands(count), moment - begin, cpu, rss, peak))
+                if program is Sentryban:
+                    if count in RESTART_GOALS_S:
+                        goals.append(goal("restart with %s" % thousands(count), moment - begin,
+                                          RESTART_GOALS_S[count], unit=" s"))
+                    if count == 1_000_000:
+                        goals.append(goal("memory with %s bans" % thousands(count), rss, 150, unit=" MiB"))
+    return "Restart into an empty kernel", rows, goals
+
+
+# ---- the record ---------------------------------------------------------------------------------
+
+
+def numbers(text):
+    return [int(word) for word in text.split(",")]
+
+
+def main():
+    cases = {"idle": case_idle, "live": case_live, "latency": case_latency, "burst": case_burst,
+             "restart": case_restart}
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--sentryban", default=str(ROOT / "target/release/sentryban-server"))
+    p.add_argument("--peers", help="a folder of peers, before PATH")
+    p.add_argument("--no-peers", action="store_true")
+    p.add_argument("--cases", default=",".join(cases))
+    p.add_argument("--banaction", default="nft", help="of sentryban (nft)")
+    p.add_argument("--live", type=int, default=90_000, help="lines of the case live (90000)")
+    p.add_argument("--pace", type=int, default=20_000, help="of them a second (20000)")
+    p.add_argument("--events", type=int, default=200, help="lone lines of the case latency (200)")
+    p.add_argument("--full", type=int, default=100_000, help="bans in its full set (100000)")
+    p.add_argument("--bursts", type=numbers, default=[1_000, 100_000])
+    p.add_argument("--sizes", type=numbers, default=[5_000, 100_000, 1_000_000], help="stored bans")
+    p.add_argument("-n", type=int, default=3, help="tries of a burst; the best counts (3)")
+    p.add_argument("--quick", action="store_true", help="small numbers")
+    p.add_argument("--record", action="store_true", help="append to RESULTS.md")
+    options = p.parse_args()
+    if options.quick:
+        options.live, options.events, options.full, options.n = 9_000, 30, 10_000, 1
+        options.bursts, options.sizes = [1_000, 10_000], [1_000, 10_000]
+    unknown = set(options.cases.split(",")) - set(cases)
+    if unknown:
+        p.error("no such case: %s; there are %s" % (", ".join(unknown), ", ".join(cases)))
+    if os.geteuid() != 0:
+        raise Fault("network namespaces take root")
+
+    with tempfile.TemporaryDirectory(prefix="sentryban-bench-") as folder:
+        bench = Bench(options, Path(folder))
+        command = "tests/bench/guard.py " + " ".join(a for a in sys.argv[1:] if a != "--record")
+        text = ["## %s, the guard" % time.strftime("%Y-%m-%d"), "", machine() + ".",
+                "; ".join(bench.versions()) + ".", "", "`%s`" % command.strip(), ""]
+        print("\n".join(text), flush=True)
+        for name in options.cases.split(","):
+            title, rows, goals = cases[name](bench)
+            part = ["### " + title, "", *rows, "", *goals, ""]
+            print("\n".join(part), flush=True)
+            text += part
+    if options.record:
+        with open(HERE / "RESULTS.md", "a", encoding="utf-8") as f:
+            f.write("\n" + "\n".join(text).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Fault as fault:
+        sys.exit("guard.py: %s" % fault)
