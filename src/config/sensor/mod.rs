@@ -6,6 +6,7 @@ mod keys;
 mod portsentry;
 mod section;
 
+pub(super) use self::section::OPTIONS;
 use self::section::Section;
 use super::{finding::Finding, text::Options};
 use crate::{
