@@ -1,5 +1,5 @@
 //! Lists every `*.conf` of `filters/` and `jails/` in a table that the library compiles in, but
-//! for the examples: these are trees of their own.
+//! for the examples, which are trees of their own, and `portsentry.conf`, which is no part of one.
 
 use std::{
     env, fs, io,
@@ -28,7 +28,7 @@ fn collect(folder: &Path, inside: &Path, files: &mut Vec<(PathBuf, PathBuf)>) ->
     for entry in entries {
         let path = entry?.path();
         let name = inside.join(path.file_name().unwrap_or_default());
-        if path.ends_with("jails/examples") {
+        if path.ends_with("jails/examples") || path.ends_with("jails/portsentry.conf") {
             continue;
         }
         if path.is_dir() {

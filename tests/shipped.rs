@@ -205,7 +205,10 @@ fn every_key_is_explained_above_it() {
         .collect();
     assert_eq!(of_jails, [""; 0], "jails/jail.conf does not explain these");
     let main = text("jails/sentryban.conf");
-    let of_main: Vec<&str> = config::main_keys().filter(|key| !is_explained(&main, key)).collect();
+    let of_main: Vec<&str> = config::main_keys()
+        .chain(config::sensor_keys())
+        .filter(|key| !is_explained(&main, key))
+        .collect();
     assert_eq!(of_main, [""; 0], "jails/sentryban.conf does not explain these");
     assert!(!is_explained("key = 1\n", "key"));
     assert!(!is_explained("# word\n\nkey = 1\n", "key"));

@@ -48,6 +48,11 @@ pub const PAGES: &[Page] = &[
         tool: None,
     },
     Page {
+        file: "sentryban-portsentry.conf.5",
+        frame: include_str!("../../man/sentryban-portsentry.conf.5.in"),
+        tool: None,
+    },
+    Page {
         file: "sentryban-jail.conf.5",
         frame: include_str!("../../man/sentryban-jail.conf.5.in"),
         tool: None,

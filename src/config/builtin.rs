@@ -2,7 +2,8 @@
 //!
 //! `build.rs` writes the table, so that no file can be forgotten. `filters/X.conf` is
 //! `filter.d/X.conf`; what stands in `jails/` keeps its path. Only `*.conf` are taken, and
-//! nothing of `jails/examples/`, whose folders are trees of their own.
+//! nothing of `jails/examples/`, whose folders are trees of their own; nor `portsentry.conf`, which
+//! is in another language.
 
 use super::tree::BuiltinFile;
 

@@ -57,3 +57,8 @@ pub fn jail_keys() -> impl Iterator<Item = &'static str> {
 pub fn main_keys() -> impl Iterator<Item = &'static str> {
     main_conf::MAIN_OPTIONS.iter().map(|(name, _)| *name)
 }
+
+/// The keys of `[sensor]` in the main file.
+pub fn sensor_keys() -> impl Iterator<Item = &'static str> {
+    sensor::OPTIONS.iter().copied()
+}

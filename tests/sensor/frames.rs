@@ -274,7 +274,7 @@ proptest! {
             let offset = u16::try_from(at).unwrap();
             let frame = match v6 {
                 true => fragment6(6, offset, more, &whole[at..end]),
-                false => ipv4(&[], u16::from(more) << 13 | offset / 8, 6, &whole[at..end]),
+                false => ipv4(&[], (u16::from(more) << 13) | (offset / 8), 6, &whole[at..end]),
             };
             if let Decoded::Probe(probe) = decoder.decode(Link::Raw, &frame, AT) {
                 found.push(probe);

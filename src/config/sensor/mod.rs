@@ -6,6 +6,7 @@ mod keys;
 mod portsentry;
 mod section;
 
+pub(super) use self::section::OPTIONS;
 use self::section::Section;
 use super::{finding::Finding, text::Options};
 use crate::{
@@ -147,6 +148,8 @@ pub fn read_sensor(written: &Options, places: &Places) -> (SensorSpec, Vec<Findi
     {
         findings.extend(ignore::parse(&text, &path).1);
     }
+    findings
+        .sort_by(|one, other| (&one.at.file, one.at.line).cmp(&(&other.at.file, other.at.line)));
     spec.broken = findings.iter().any(Finding::is_fault);
     (spec, findings)
 }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The keys of `[sensor]`.
-pub(super) const OPTIONS: &[&str] = &[
+pub(in crate::config) const OPTIONS: &[&str] = &[
     "enabled",
     "modes",
     "tcp_mode",
