@@ -11,7 +11,6 @@ pub mod man;
 pub mod nearest;
 pub mod python;
 pub mod regex;
-#[cfg(target_os = "linux")]
 pub mod sensor;
 pub mod server;
 pub mod terminal;

@@ -19,7 +19,6 @@ pub mod privilege;
 pub mod reader;
 pub mod resolver;
 pub mod runner;
-#[cfg(target_os = "linux")]
 pub mod sensor;
 pub mod sessions;
 pub mod start;

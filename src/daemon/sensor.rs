@@ -14,6 +14,9 @@ mod ears;
 mod files;
 #[cfg(target_os = "linux")]
 mod kernel;
+#[cfg(not(target_os = "linux"))]
+#[path = "sensor/kernel_none.rs"]
+mod kernel;
 mod post;
 mod respond;
 mod voice;

@@ -5,6 +5,9 @@
 mod blocks;
 #[cfg(target_os = "linux")]
 pub mod capture;
+#[cfg(not(target_os = "linux"))]
+#[path = "capture_none.rs"]
+pub mod capture;
 mod encoding;
 mod follow;
 pub mod journal;

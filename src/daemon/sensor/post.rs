@@ -298,7 +298,11 @@ impl Loop {
             self.slow_look_due = plus(self.now, SLOW_LOOK_US);
             self.kernel.look_at_rules();
             self.bound.retry();
-            self.sensor.set_own(&self.kernel.ground().addresses);
+            let own = &self.kernel.ground().addresses;
+            // A host without addresses has not been asked.
+            if !own.is_empty() {
+                self.sensor.set_own(own);
+            }
             let mut protected: Vec<IpAddr> = Vec::new();
             if self.spec.protect {
                 protected.extend(&self.kernel.ground().gateways);
