@@ -197,6 +197,11 @@ impl Pattern {
         self.search_ascii(text, memory)
     }
 
+    /// True if lines like one before are known by their beginnings.
+    pub fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
     /// The number by which [`Memory::group`] knows the group at position `group` of
     /// [`Pattern::names`].
     pub fn number(&self, group: usize) -> Option<usize> {

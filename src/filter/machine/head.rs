@@ -206,3 +206,84 @@ impl Kinds {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::{Pattern, UseDns};
+
+    /// Rows in which one thing may be taken for another, and the words that they are made of.
+    const ROWS: [&str; 4] = [
+        r"^<F-MLFID>(?:\[\])?\s*(?:<[^.]+\.[^.]+>\s+)?(?:\S+\s+)?(?:kernel:\s?\[ *\d+\.\d+\]:?\s+)?(?:(?:(?:\[\d+\])?:\s+[\[\(]?sshd(?:\(\S+\))?[\]\)]?:?|[\[\(]?sshd(?:\(\S+\))?[\]\)]?:?(?:\[\d+\])?:?)\s+)?(?:\[ID \d+ \S+\]\s+)?</F-MLFID>(?:(?:error|fatal): (?:PAM: )?)?<F-CONTENT>.+</F-CONTENT>$",
+        r"^(?:a*?b)?(?P<x>(?:\d+ )?(?:[^ ]* from )?)(?P<content>.*)$",
+        r"^(?:\w+ ??)*(?P<x>(?: x| xy| xyz)?)(?P<content>.+)$",
+        r"^(?P<x>(?:.*: )?)(?:\S{2,4} )?(?:.*?\[\d\])?(?P<content>.+)$",
+    ];
+    const WORDS: [&str; 28] = [
+        " ",
+        " ns",
+        " ns sshd[",
+        "sshd",
+        "]: ",
+        "[",
+        ": ",
+        "1",
+        "22",
+        "4567",
+        "error: ",
+        "fatal",
+        "PAM: ",
+        "[ID 7 x] ",
+        "<a.b> ",
+        "kernel: [ 1.2]",
+        "(x)",
+        "Failed",
+        "a",
+        "aab",
+        " from ",
+        "xy",
+        "xyz",
+        "x",
+        "\t",
+        "\r",
+        "e",
+        "[]",
+    ];
+
+    #[test]
+    fn what_is_remembered_is_what_a_search_finds() {
+        let mut random = 11_u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % below
+        };
+        let mut known_again = Vec::new();
+        for row in ROWS {
+            let pattern = Pattern::new(row, UseDns::No, false).unwrap();
+            assert!(pattern.takes_every_line(), "{row}");
+            let mut recall = Recall::default();
+            let mut again = 0;
+            let (mut memory, mut fresh) = (Memory::default(), Memory::default());
+            for round in 0..60_000 {
+                // Few words at first, so that beginnings come again.
+                let words = if round % 2 == 0 { 12 } else { WORDS.len() };
+                let mut text: String = (0..next(9)).map(|_| WORDS[next(words)]).collect();
+                text.push('\n');
+                // The memory shall not wear out on what is rarely alike.
+                recall.worth = 0;
+                let found = pattern.search_line(text.as_bytes(), &mut recall, &mut memory);
+                again += u32::from(recall.worth > 0 && found == Outcome::Found);
+                let expected = pattern.search_ascii(text.as_bytes(), &mut fresh);
+                assert_eq!(found, expected, "{row} {text:?}");
+                if found == Outcome::Found {
+                    assert_eq!(memory.slots, fresh.slots, "{row} {text:?}");
+                }
+            }
+            assert!(pattern.has_head(), "{row}");
+            known_again.push(again);
+        }
+        // The last row looks at the whole line, so it is always searched.
+        let enough = known_again.iter().map(|again| *again > 3_000).collect::<Vec<_>>();
+        assert_eq!(enough, [true, true, true, false], "{known_again:?}");
+    }
+}
