@@ -53,6 +53,10 @@ for line in sys.stdin:
     try:
         s.bind((source, 0))
         s.connect((address, int(port)))
+        try:
+            s.recv(1)  # the service closes first
+        except OSError:
+            pass
         print('open', flush=True)
     except ConnectionRefusedError:
         print('refused', flush=True)
