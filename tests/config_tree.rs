@@ -214,7 +214,8 @@ fn list(folder: &Path, inside: &str, files: &mut BTreeSet<String>) {
     let Ok(entries) = std::fs::read_dir(folder) else { return };
     for path in entries.map(|entry| entry.unwrap().path()) {
         let name = format!("{inside}{}", path.file_name().unwrap().to_str().unwrap());
-        if path.ends_with("jails/examples") {
+        // Examples stand for themselves, and portsentry.conf is the sensor's, which is told of it.
+        if path.ends_with("jails/examples") || path.ends_with("jails/portsentry.conf") {
             continue;
         }
         if path.is_dir() {
