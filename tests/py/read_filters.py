@@ -69,22 +69,26 @@ def expired(number, frame):
     raise TimeoutError("takes for ever")
 
 
+def answer_to(request):
+    try:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            answer = read(request, sys.argv[1])
+            return {"error": "too large"} if len(str(answer)) > 1 << 20 else answer
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    # The alarm may come while another error is on its way, too.
+    except (Exception, MemoryError) as error:
+        return {"error": "%s: %s" % (type(error).__name__, error)}
+
+
 def main():
     # Options that double each other grow without bound there.
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     signal.signal(signal.SIGALRM, expired)
     answers = []
     for request in json.load(sys.stdin):
-        try:
-            signal.setitimer(signal.ITIMER_REAL, 2)
-            answer = read(request, sys.argv[1])
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            if len(str(answer)) > 1 << 20:
-                answer = {"error": "too large"}
-            answers.append(answer)
-        except (Exception, MemoryError) as error:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            answers.append({"error": "%s: %s" % (type(error).__name__, error)})
+        answers.append(answer_to(request))
     json.dump(answers, sys.stdout)
 
 
