@@ -162,6 +162,23 @@ fn a_month_on_iptables() {
     a_month_on("iptables", &["iptables -F", "ip6tables -F"], "iptables -S");
 }
 
+/// As the preface promises, and even where standard input is no terminal.
+#[test]
+fn ctrl_c_in_the_foreground_lifts_the_bans() {
+    let Some(lab) = Lab::new() else { return };
+    if !has("nft") {
+        return common::missing("nft");
+    }
+    let dir = Dir::new("ctrl-c");
+    jail_local(&dir, "nft");
+    let server = Server::start(Some(&lab), &dir);
+    server.client(&["set", "portsentry", "banip", "203.0.113.9"]);
+    assert!(lab.run("nft list ruleset").contains("203.0.113.9"));
+    server.signal("INT");
+    server.wait();
+    assert_eq!(lab.run("nft list ruleset"), "");
+}
+
 /// The page's own firewall, which Linux has not: what it would have been told is recorded.
 #[test]
 fn a_month_on_a_recording_ipfw() {

@@ -38,7 +38,8 @@ impl Guard {
         match signal {
             SIGTERM => self.ending = Some(Ending::Leave),
             // Ctrl-C, or the terminal went away: whoever sat there wants out.
-            SIGINT if self.at_terminal => self.ending = Some(Ending::Lift),
+            // Whatever stands at its standard input: only a keyboard sends this to the foreground.
+            SIGINT if self.options.foreground => self.ending = Some(Ending::Lift),
             SIGHUP if self.at_terminal => self.ending = Some(Ending::Lift),
             SIGINT => self.ending = Some(Ending::Leave),
             SIGHUP => {
