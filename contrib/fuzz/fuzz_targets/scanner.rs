@@ -278,7 +278,7 @@ impl Tally for Heard {
         self.prefixed += prefixed;
     }
 
-    fn concluded(&mut self, _line: &str, regex: usize, nofail: bool, prefixed: bool) {
+    fn concluded(&mut self, _line: &[u8], regex: usize, nofail: bool, prefixed: bool) {
         self.lines += 1;
         self.prefixed += u64::from(prefixed);
         *self.matches.entry((regex, nofail)).or_default() += 1;
