@@ -167,6 +167,15 @@ Status
     assert!(said(&server, &["status", "web"]).contains("\n|- State:\tidle\n"));
 }
 
+/// It said that bans stay in force, whatever holds them.
+#[test]
+fn the_help_of_restart_promises_what_is_kept() {
+    let dir = Dir::new("client");
+    let server = three(&dir);
+    let help = said(&server, &["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("(nft, ipset); other banactions lift them"), "{help}");
+}
+
 #[test]
 fn every_answer_is_json_as_well() {
     let dir = Dir::new("client");
