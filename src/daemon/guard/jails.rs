@@ -386,7 +386,10 @@ impl Guard {
     }
 
     /// Puts another spec in the place of a jail's: counters, bans and positions stay.
-    pub(super) fn change_jail(&mut self, spec: JailSpec) {
+    ///
+    /// # Errors
+    /// Why the jail goes on as it was, or does not run; the log has it, too.
+    pub(super) fn change_jail(&mut self, spec: JailSpec) -> Result<(), String> {
         let name: JailName = spec.name.as_str().into();
         let old = self.jails.get(&name).and_then(|keeper| keeper.spec.clone());
         let runs = self.runners.contains_key(&name);
@@ -398,7 +401,7 @@ impl Guard {
                     self.start_jail(spec);
                 }
             }
-            return;
+            return self.runs(&name);
         };
         let exchanged = match same_actions(&old, &spec) {
             true => self.executors.can_run(&spec),
@@ -407,7 +410,7 @@ impl Guard {
         if let Err(reason) = exchanged {
             let text = format!("Jail '{name}' goes on as it was: {reason}");
             self.say(Level::ERROR, "jail", &text);
-            return;
+            return Err(text);
         }
         let rules = spec.rules(self.main.is_guest);
         let findtime_s = rules.findtime_s;
@@ -426,6 +429,13 @@ impl Guard {
             self.settle();
             self.follow(&spec, false);
         }
+        self.runs(&name)
+    }
+
+    /// Says why a jail does not run, if it should.
+    fn runs(&self, name: &str) -> Result<(), String> {
+        let disabled = self.jails.get(name).and_then(|keeper| keeper.disabled.as_ref());
+        disabled.map_or(Ok(()), |reason| Err(format!("Jail '{name}' is disabled: {reason}")))
     }
 
     /// Other actions for a jail that runs: those that are gone let everybody in, those that stay
@@ -552,8 +562,8 @@ impl Guard {
                     }
                     if faults(&jail.findings) > 0 && self.loses_an_action(&spec) {
                         self.keep(&name);
-                    } else if !self.is_as_before(&spec) {
-                        self.change_jail(spec);
+                    } else if !self.is_as_before(&spec) && self.change_jail(spec).is_err() {
+                        broken += usize::from(faults(&jail.findings) == 0);
                     }
                 }
                 (Some(spec), false) => {

@@ -166,7 +166,7 @@ impl Guard {
                 Ok(Done::Yes)
             }
             Order::Change(spec) => {
-                self.change_jail(*spec);
+                self.change_jail(*spec).map_err(Refusal::Failed)?;
                 Ok(Done::Yes)
             }
             Order::Ban(jail, ids) => {
