@@ -101,6 +101,8 @@ pub struct Engine {
     around: Around,
     jails: IndexMap<JailName, Jail>,
     hold_until: Option<Timestamp>,
+    /// Of the last act or question.
+    serial: u64,
 }
 
 /// Why an order was not carried out.
@@ -133,6 +135,7 @@ impl Engine {
             around: Around::default(),
             jails: IndexMap::new(),
             hold_until: None,
+            serial: 0,
         }
     }
 
@@ -241,16 +244,20 @@ impl Engine {
     }
 
     /// A jail ends; its bans stay stored. The daemon stops its actions, which lets everybody in;
-    /// the lines that say so are among the effects.
+    /// the lines that say so are among the effects. Failures that still waited to learn whether
+    /// somebody is ignored are given back: a jail that takes its place at once has them judged.
     ///
     /// # Errors
     /// There is no such jail.
-    pub fn remove_jail(&mut self, jail: &str, turn: &mut Turn<'_>) -> Result<(), OrderError> {
+    pub fn remove_jail(
+        &mut self,
+        jail: &str,
+        turn: &mut Turn<'_>,
+    ) -> Result<Vec<Ticket>, OrderError> {
         let gone = self.jails.shift_remove(jail);
         let gone = gone.ok_or_else(|| OrderError::NoJail(jail.to_owned()))?;
         let (_, mut scene) = self.scene(turn);
-        gone.end(&mut scene);
-        Ok(())
+        Ok(gone.end(&mut scene))
     }
 
     /// The rules of a jail.
@@ -414,6 +421,7 @@ impl Engine {
             around: &self.around,
             chance: &mut self.chance,
             hold_until: self.hold_until,
+            serial: &mut self.serial,
             effects: turn.effects,
         };
         (&mut self.jails, scene)

@@ -145,6 +145,37 @@ bob\\nroot \t2026-11-21 09:59:30 + 60 = 2026-11-21 10:00:30
     assert_eq!(out, "the jail 'old' is disabled: jail.local:3: error: there is no filter 'odl'\n");
 }
 
+/// fail2ban lists a resting jail as any other and says no more; our list is the same, and more stands
+/// behind it.
+#[test]
+fn a_jail_that_rests_is_listed_and_named() {
+    let dir = Dir::new("client");
+    let mut jails = ["sshd", "web", "mail"].map(PaperJail::bare);
+    jails[0].health = Health::Idle;
+    jails[1].health = Health::Idle;
+    let paper = Paper { jails: jails.into(), ..Paper::default() };
+    let server = PaperServer::start(&dir.path().join("s.sock"), paper);
+    let status = "\
+Status
+|- Number of jail:\t3
+|- Jail list:\tmail, sshd, web
+`- Idle:\tsshd, web
+";
+    assert_eq!(said(&server, &["status"]), status);
+    let (_, out, _) = ask(&server, &["status", "--json"]);
+    assert!(out.contains(r#""idle":["sshd","web"]"#), "{out}");
+    assert!(said(&server, &["status", "web"]).contains("\n|- State:\tidle\n"));
+}
+
+/// It said that bans stay in force, whatever holds them.
+#[test]
+fn the_help_of_restart_promises_what_is_kept() {
+    let dir = Dir::new("client");
+    let server = three(&dir);
+    let help = said(&server, &["--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("(nft, ipset); other banactions lift them"), "{help}");
+}
+
 #[test]
 fn every_answer_is_json_as_well() {
     let dir = Dir::new("client");
@@ -165,6 +196,7 @@ fn every_answer_is_json_as_well() {
             json!({
                 "jails": ["sshd", "web"],
                 "waiting": [{"jail": "web", "reason": "no file fits /var/log/web/*.log"}],
+                "idle": [],
                 "disabled": [{
                     "jail": "old",
                     "reason": "jail.local:3: error: there is no filter 'odl'"

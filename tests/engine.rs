@@ -283,6 +283,32 @@ fn ignorecommand_is_asked_once_and_its_answer_decides() {
     assert_eq!(story.engine.bans("sshd").count(), 2);
 }
 
+/// A question of the former jail's had the number of the new one's, and its answer let somebody
+/// else off; what had waited was lost.
+#[test]
+fn what_waits_for_an_answer_is_handed_to_the_jail_that_follows() {
+    let rules = Rules { maxretry: 1, ignorecommand: Some("/bin/friend <ip>".into()), ..rules() };
+    let mut story = Story::new(rules.clone());
+    story.fail("192.0.2.1");
+    let former = std::mem::take(&mut story.effects.asks);
+    let waiting = story.turn(|engine, turn| {
+        let waiting = engine.remove_jail("sshd", turn).unwrap();
+        engine.add_jail("sshd", rules, turn).unwrap();
+        waiting
+    });
+    assert_eq!(waiting.len(), 1);
+    story.fail("192.0.2.2");
+    let answer = |number, ignored| Input::Answer { jail: "sshd".into(), number, ignored };
+    story.handle(answer(former[0].number, true));
+    story.handle(Input::Failures { jail: "sshd".into(), tickets: waiting });
+    for ask in std::mem::take(&mut story.effects.asks) {
+        story.handle(answer(ask.number, false));
+    }
+    let mut bans: Vec<String> = story.engine.bans("sshd").map(|ban| ban.id.to_string()).collect();
+    bans.sort();
+    assert_eq!(bans, ["192.0.2.1", "192.0.2.2"]);
+}
+
 #[test]
 fn a_restart_brings_back_what_still_holds_and_a_shorter_bantime_shortens() {
     let ban = |id: &str, ago: i64, seconds: u64| Ban {

@@ -165,6 +165,34 @@ fn a_jail_that_has_slept_reads_what_it_missed() {
     reader.stop();
 }
 
+/// What was stored of it may be older than what has been handed out.
+#[test]
+fn a_log_that_is_taken_out_and_put_in_again_is_read_on() {
+    let dir = Dir::new("reader");
+    let log = dir.file("log", lines("a", 10, 0..3));
+    let ear = Ear::default();
+    let mut reader = Reader::new(ear.output());
+    let first = reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
+    ear.expect("a", 3);
+    reader.remove_log("a", text(&log));
+    ear.expect_notice(|what| *what == What::Removed);
+    reader.add_log("a", Log { glob: text(&log).to_owned(), from_end: false });
+    append(&log, &lines("a", 0, 3..4));
+    ear.expect("a", 4);
+    let elsewhere = dir.file("elsewhere", lines("a", 10, 4..5));
+    reader.follow(jail("a", "a", files(&[text(&elsewhere)]))).unwrap();
+    ear.expect("a", 5);
+    let same = reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
+    append(&log, &lines("a", 0, 5..6));
+    ear.expect("a", 6);
+    // A jail that begins anew begins where it is told.
+    reader.forget("a");
+    let other = reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
+    ear.expect("a", 11);
+    reader.stop();
+    assert!(first == same && same != other);
+}
+
 #[test]
 fn polling_asks_nothing_of_the_kernel() {
     let dir = Dir::new("reader");

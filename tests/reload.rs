@@ -5,7 +5,17 @@
 
 mod common;
 
-use std::{fs, io::Write};
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use common::{
     Dir,
@@ -144,6 +154,30 @@ fn a_jail_that_rests_reads_what_it_missed_when_it_is_started() {
     server.wait_log("[one] Ban 203.0.113.3");
 }
 
+/// Commands take a helper that only a start can start; without it they were told of as taken.
+#[test]
+fn actions_that_cannot_be_exchanged_are_refused() {
+    let dir = tree("refused");
+    let native = format!("{JAILS}{}", jail(&dir, "one")).replace("= slow", "= dry-run");
+    dir.file("etc/jail.local", &native);
+    if !is_root() {
+        return common::skip("without root there are only dry runs, which run no command");
+    }
+    let server = Server::start(None, &dir);
+    let refused = |arguments: &[&str]| {
+        let output = server.try_client(arguments);
+        assert_eq!(output.status.code(), Some(255), "{arguments:?}");
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(said.contains("restart needed"), "{arguments:?}: {said}");
+    };
+    refused(&["set", "one", "addaction", "slow"]);
+    assert!(!server.client(&["get", "one", "actions"]).contains("slow"));
+    dir.file("etc/jail.local", native.replace("= dry-run", "= dry-run\n slow"));
+    let output = server.try_client(&["reload"]);
+    assert_eq!(output.status.code(), Some(255));
+    assert!(server.client(&["status", "one"]).contains("Currently banned"));
+}
+
 #[test]
 fn who_is_let_in_is_no_trouble_any_more() {
     let dir = tree("trouble");
@@ -158,4 +192,88 @@ fn who_is_let_in_is_no_trouble_any_more() {
     server.client(&["set", "one", "unbanip", "203.0.113.1"]);
     let status = server.client(&["status", "one"]);
     assert!(!status.contains("203.0.113.1"), "{status}");
+}
+
+/// A log that somebody writes without a pause: a line for each number, from an address of its own.
+struct Fire {
+    stop: Arc<AtomicBool>,
+    writer: std::thread::JoinHandle<u32>,
+}
+
+impl Fire {
+    fn at(log: PathBuf) -> Fire {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let writer = std::thread::spawn(move || {
+            let mut file = fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+            let mut count = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+                let mut lines = String::new();
+                for number in count..count + 20 {
+                    lines += &format!("{now} host daemon: bad guy {}\n", address(number));
+                }
+                file.write_all(lines.as_bytes()).unwrap();
+                count += 20;
+                // As fast as an attack may be, and no faster than a test build counts.
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            count
+        });
+        Fire { stop, writer }
+    }
+
+    /// How many lines were written.
+    fn cease(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.writer.join().unwrap()
+    }
+}
+
+fn address(number: u32) -> std::net::Ipv4Addr {
+    std::net::Ipv4Addr::from(u32::from(std::net::Ipv4Addr::new(198, 18, 0, 0)) + number)
+}
+
+/// What a reader had sent before its jail was taken down was counted by the jail's successor, which
+/// then read the same lines once more.
+#[test]
+fn lines_written_while_jails_restart_are_counted_once() {
+    let dir = Dir::new("under-fire");
+    let path = dir.path().display().to_string();
+    dir.file("etc/filter.d/bad.conf", "[Definition]\nfailregex = bad guy <HOST>\n");
+    let jail = |name: &str, log: &str| {
+        format!("[{name}]\nenabled = true\nfilter = bad\nlogpath = {path}/{log}\nmaxretry = 1000\n")
+    };
+    let jails = [jail("alone", "own"), jail("one", "common"), jail("two", "common")].concat();
+    dir.file("etc/jail.local", format!("[DEFAULT]\nbanaction = dry-run\n{JAILS}{jails}"));
+    let fires = ["own", "common"].map(|log| Fire::at(dir.path().join(log)));
+    let server = Server::start_with(None, dir.path(), &["--dry-run", "--loglevel", "INFO"], &[]);
+    let told = || fs::metadata(dir.path().join("own.log")).unwrap().len();
+    for round in 0..8 {
+        let before = told();
+        wait_for("it counts", || told() > before + 20_000);
+        match round % 4 {
+            0 => server.client(&["reload", "--restart", "alone"]),
+            1 => server.client(&["reload", "--restart", "one"]),
+            2 => server.client(&["reload", "--restart", "two"]),
+            _ => server.client(&["reload", "--restart"]),
+        };
+    }
+    let [own, common] = fires.map(Fire::cease);
+    for (jail, count) in [("alone", own), ("one", common), ("two", common)] {
+        let last = format!("[{jail}] Found {} -", address(count - 1));
+        server.wait_log(&last);
+        let log = server.log();
+        let mut times: HashMap<&str, u32> = HashMap::new();
+        for line in log.lines().filter_map(|line| line.split_once(&format!("[{jail}] Found "))) {
+            *times.entry(line.1.split(' ').next().unwrap()).or_default() += 1;
+        }
+        let wrong: Vec<(String, u32)> = (0..count)
+            .map(|number| address(number).to_string())
+            .map(|address| (times.get(address.as_str()).copied().unwrap_or(0), address))
+            .filter(|(times, _)| *times != 1)
+            .map(|(times, address)| (address, times))
+            .collect();
+        assert!(wrong.is_empty(), "[{jail}] of {count} lines: {wrong:?}");
+    }
 }

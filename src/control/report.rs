@@ -22,10 +22,13 @@ pub enum Flavor {
 /// `status`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct ServerStatus {
-    /// The jails that count, sorted by name: running and waiting ones.
+    /// The jails that there are, sorted by name: running, waiting and resting ones.
     pub jails: Vec<String>,
     /// Those among them that wait, with what they wait for.
     pub waiting: Vec<JailTrouble>,
+    /// Those among them that rest.
+    #[serde(default)]
+    pub idle: Vec<String>,
     /// Those that cannot run, with the reason.
     pub disabled: Vec<JailTrouble>,
     /// What a human should know: packets dropped, a database set aside …

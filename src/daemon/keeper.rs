@@ -3,9 +3,12 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::reader::{Follow, Log, Notice, Origin, What};
+use super::reader::{Follow, Log, Notice, Origin, What, is_journal};
 use crate::{
-    config::{JailSpec, jail_spec::Backend},
+    config::{
+        JailSpec,
+        jail_spec::{Backend, LogPath},
+    },
     control::Health,
     date::{DateDetector, parse_zone},
     filter::Filter,
@@ -32,6 +35,9 @@ pub struct Keeper {
     pub missing: BTreeSet<(Arc<str>, String)>,
     /// Its lines come from the journal.
     pub journal: bool,
+    /// The number of the reader's following; none while nothing is read for it. What bears another
+    /// number was read for a jail of former days.
+    pub following: Option<u64>,
 }
 
 /// Where a jail's lines are to come from.
@@ -56,6 +62,7 @@ impl Keeper {
             files: BTreeSet::new(),
             missing: BTreeSet::new(),
             journal: false,
+            following: None,
         }
     }
 
@@ -86,6 +93,13 @@ impl Keeper {
             let names = |glob: &str| *glob == **source || matches_glob(glob, source);
             spec.logpath.iter().any(|log| names(&log.glob))
         });
+    }
+
+    /// True if it reads this source now, as far as its configuration tells.
+    pub fn wants(&self, source: &str) -> bool {
+        let names = |log: &LogPath| log.glob == *source || matches_glob(&log.glob, source);
+        let of_files = || self.spec.as_ref().is_some_and(|spec| spec.logpath.iter().any(names));
+        self.following.is_some() && (if self.journal { is_journal(source) } else { of_files() })
     }
 
     /// Takes note of what a reader says of one of its logs.
@@ -140,7 +154,7 @@ fn matches_glob(pattern: &str, path: &str) -> bool {
 /// Why the jail cannot run, with file and line.
 pub fn lines(
     spec: &JailSpec,
-    stored: &[(Arc<str>, Position)],
+    stored: Vec<(Arc<str>, Position)>,
     now: Timestamp,
 ) -> Result<Lines, String> {
     let Some(filter_spec) = &spec.filter else { return Ok(Lines::None) };
@@ -168,7 +182,6 @@ pub fn lines(
         .map_err(|error| format!("{}: there is no encoding '{}'", spec.logencoding.at, error.0))?;
     let options =
         ScanOptions { check_all: false, keep_pending: false, raw_hosts: false, assume_now: true };
-    let sources: Vec<(Arc<str>, Position)> = stored.to_vec();
     let lines = if spec.backend.value == Backend::Sensor { Lines::Hear } else { Lines::Follow };
     Ok(lines(Box::new(Follow {
         jail: spec.name.as_str().into(),
@@ -176,7 +189,7 @@ pub fn lines(
         findtime_s: spec.findtime_s,
         encoding,
         origin,
-        stored: sources,
+        stored,
     })))
 }
 
@@ -190,10 +203,7 @@ fn origin(spec: &JailSpec) -> Result<Option<Origin>, String> {
             .map_err(|bad| format!("{}: the journal has no option '{}'", spec.backend.at, bad.0))
     };
     let files = |polling| {
-        let log = |path: &crate::config::jail_spec::LogPath| Log {
-            glob: path.glob.clone(),
-            from_end: path.from_end,
-        };
+        let log = |path: &LogPath| Log { glob: path.glob.clone(), from_end: path.from_end };
         Origin::Files { logs: spec.logpath.iter().map(log).collect(), polling }
     };
     Ok(match &spec.backend.value {

@@ -9,6 +9,10 @@
 //! One thread reads all files, one more each journal. A batch holds the failures and the position
 //! behind the lines that made them, so that the loop can store both in one transaction. The output
 //! may block: then nothing is read, and files and the journal wait.
+//!
+//! What a reader has handed out may still be on its way when its jail ends and one of its name
+//! begins to read where the other was last known to stand. So each following of a jail has a
+//! number, by which whoever takes a batch knows whom it still concerns.
 
 mod files;
 mod glob;
@@ -30,6 +34,7 @@ use crate::{
     time::{self, Timestamp},
 };
 
+pub use journal::is_journal;
 pub use notice::{Level, Notice, What};
 
 /// What the loop hears.
@@ -41,13 +46,22 @@ pub enum Report {
     Notice(Notice),
 }
 
+/// A jail that reads a source.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Follower {
+    /// Its name.
+    pub jail: Arc<str>,
+    /// Which following of that jail it is: what [`Reader::follow`] answered.
+    pub generation: u64,
+}
+
 /// Lines that were read from one source, in one go.
 #[derive(Debug)]
 pub struct Batch {
     /// The path of the file as the jail names it (a glob's match), or the journal's name.
     pub source: Arc<str>,
     /// The jails that have read these lines.
-    pub jails: Arc<[Arc<str>]>,
+    pub followers: Arc<[Follower]>,
     /// How far these jails have read the source, these lines included.
     pub position: Option<Position>,
     /// False if these jails catch up with others, which are further on: who keeps one position for
@@ -126,7 +140,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 /// What a thread is told.
 #[derive(Debug)]
 enum Order {
-    Follow(Box<Follow>),
+    Follow(Box<Follow>, u64),
     AddLog(Arc<str>, Log),
     RemoveLog(Arc<str>, String),
     Forget(Arc<str>),
@@ -167,8 +181,16 @@ pub struct Reader {
     output: Output,
     clock: Clock,
     workers: Vec<Worker>,
-    /// Which worker reads for a jail.
-    jails: HashMap<Arc<str>, usize>,
+    jails: HashMap<Arc<str>, Reading>,
+    /// Of the last following.
+    generation: u64,
+}
+
+/// Who reads for a jail.
+struct Reading {
+    /// Which worker.
+    worker: usize,
+    generation: u64,
 }
 
 impl Reader {
@@ -181,16 +203,20 @@ impl Reader {
 
     /// The same, with a clock of the caller's.
     pub fn with_clock(output: Output, clock: Clock) -> Reader {
-        Reader { output, clock, workers: Vec::new(), jails: HashMap::new() }
+        Reader { output, clock, workers: Vec::new(), jails: HashMap::new(), generation: 0 }
     }
 
     /// Follows the sources of a jail. A jail of this name is replaced: sources that it had before
-    /// are read on from where they stand.
+    /// are read on from where they stand, and what is on its way of them still counts. After
+    /// [`Reader::forget`] it is another following, which begins at the stored positions: what the
+    /// one before has read, and nobody has counted, is read once more.
+    ///
+    /// Answers the number of this following, which its batches bear.
     ///
     /// # Errors
     ///
     /// If no thread can be started.
-    pub fn follow(&mut self, jail: Follow) -> std::io::Result<()> {
+    pub fn follow(&mut self, jail: Follow) -> std::io::Result<u64> {
         let wanted = match &jail.origin {
             Origin::Files { .. } => None,
             Origin::Journal { options, .. } => Some(options),
@@ -205,12 +231,19 @@ impl Reader {
             }
         };
         let name = Arc::clone(&jail.jail);
-        if self.jails.get(&name).is_some_and(|before| *before != at) {
-            self.tell(&name, Order::Forget(Arc::clone(&name)));
-        }
-        self.jails.insert(Arc::clone(&name), at);
-        self.tell(&name, Order::Follow(Box::new(jail)));
-        Ok(())
+        let generation = match self.jails.get(&name) {
+            Some(before) if before.worker == at => before.generation,
+            before => {
+                if before.is_some() {
+                    self.tell(&name, Order::Forget(Arc::clone(&name)));
+                }
+                self.generation += 1;
+                self.generation
+            }
+        };
+        self.jails.insert(Arc::clone(&name), Reading { worker: at, generation });
+        self.tell(&name, Order::Follow(Box::new(jail), generation));
+        Ok(generation)
     }
 
     /// A jail reads one more log.
@@ -258,7 +291,7 @@ impl Reader {
     }
 
     fn tell(&mut self, jail: &str, order: Order) {
-        let worker = self.jails.get(jail).copied();
+        let worker = self.jails.get(jail).map(|reading| reading.worker);
         if let Some(worker) = worker.and_then(|at| self.workers.get_mut(at)) {
             worker.tell(order);
         }

@@ -12,9 +12,11 @@ use std::{
     time::Duration,
 };
 
+use super::log::Target;
 use crate::{
     config::{MainSpec, Tree, main_conf, read_main},
     place::{Located, Place},
+    store::Location,
 };
 
 /// What the command line says about a server.
@@ -22,6 +24,9 @@ use crate::{
 pub struct Options {
     /// The configuration's directory; none for the compiled-in one.
     pub dir: Option<PathBuf>,
+    /// What paths of the command line and of the main file begin at: where the command was typed.
+    /// The background stands elsewhere.
+    pub start_dir: PathBuf,
     /// Instead of the configured socket.
     pub socket: Option<String>,
     /// Instead of the configured pid file.
@@ -131,6 +136,18 @@ pub fn settings(tree: &Tree, options: &Options) -> (MainSpec, Vec<crate::config:
                 setting.value = own.to_string_lossy().into_owned();
             }
         }
+    }
+    let log = Target::parse(&main.logtarget.value, &main.syslogsocket.value);
+    let paths = [
+        (true, &mut main.socket),
+        (true, &mut main.pidfile),
+        (matches!(Location::parse(&main.dbfile.value), Location::File(_)), &mut main.dbfile),
+        (log.is_ok_and(|log| log.is_file()), &mut main.logtarget),
+        (!matches!(main.syslogsocket.value.as_str(), "" | "auto"), &mut main.syslogsocket),
+    ];
+    for (_, setting) in paths.into_iter().filter(|(is_path, _)| *is_path) {
+        let whole = options.start_dir.join(setting.value.trim());
+        setting.value = whole.to_string_lossy().into_owned();
     }
     (main, findings)
 }

@@ -23,7 +23,6 @@ const KEY_BYTES_MAX: usize = 1024;
 /// What is asked, and what was answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Asks {
-    next: u64,
     out: BTreeMap<u64, Asked>,
     by_key: HashMap<String, u64>,
     cache: HashMap<String, (bool, Timestamp)>,
@@ -54,12 +53,13 @@ pub(super) enum Step {
 }
 
 impl Asks {
-    /// A failure that the command is to judge.
+    /// A failure that the command is to judge. `number` makes a number for a new question.
     pub(super) fn ask(
         &mut self,
         ticket: &Ticket,
         cache: Option<&IgnoreCache>,
         now: Timestamp,
+        number: impl FnOnce() -> u64,
     ) -> Step {
         let key = match cache {
             Some(cache) => fill(&cache.key, ticket),
@@ -80,8 +80,7 @@ impl Asks {
             asked.tickets.push(ticket.clone());
             return Step::Wait;
         }
-        let number = self.next;
-        self.next += 1;
+        let number = number();
         self.by_key.insert(key.clone(), number);
         let until = now.plus_secs(COMMAND_WAIT_S);
         self.out.insert(number, Asked { key, until, tickets: vec![ticket.clone()] });
@@ -130,6 +129,13 @@ impl Asks {
             taken.push(ticket);
         }
         taken
+    }
+
+    /// All failures that wait for anything; nothing is out any more.
+    pub(super) fn take_all(&mut self) -> Vec<Ticket> {
+        let asked = std::mem::take(self);
+        let named = asked.names.into_iter().map(|(_, ticket)| ticket);
+        asked.out.into_values().flat_map(|asked| asked.tickets).chain(named).collect()
     }
 
     /// When something ends that is waited for.
@@ -265,23 +271,27 @@ mod tests {
         let cache = IgnoreCache { key: "<ip>".to_owned(), count_max: 1, time_s: 60 };
         let mut asks = Asks::default();
         let (one, other) = (ticket("192.0.2.1", "a"), ticket("192.0.2.2", "a"));
-        assert_eq!(asks.ask(&one, Some(&cache), at(0)), Step::Ask(0));
-        assert_eq!(asks.ask(&one, Some(&cache), at(0)), Step::Wait);
+        assert_eq!(asks.ask(&one, Some(&cache), at(0), || 0), Step::Ask(0));
+        assert_eq!(asks.ask(&one, Some(&cache), at(0), || 0), Step::Wait);
         assert_eq!(asks.answer(0, true, Some(&cache), at(1)).len(), 2);
         assert_eq!(asks.answer(0, true, Some(&cache), at(1)).len(), 0);
-        assert_eq!(asks.ask(&one, Some(&cache), at(60)), Step::Known(true));
-        assert_eq!(asks.ask(&one, Some(&cache), at(61)), Step::Ask(1));
+        assert_eq!(asks.ask(&one, Some(&cache), at(60), || 1), Step::Known(true));
+        assert_eq!(asks.ask(&one, Some(&cache), at(61), || 1), Step::Ask(1));
         asks.answer(1, false, Some(&cache), at(61));
-        assert_eq!(asks.ask(&other, Some(&cache), at(61)), Step::Ask(2));
+        assert_eq!(asks.ask(&other, Some(&cache), at(61), || 2), Step::Ask(2));
         asks.answer(2, false, Some(&cache), at(61));
-        assert_eq!(asks.ask(&one, Some(&cache), at(62)), Step::Ask(3), "only one is remembered");
+        assert_eq!(
+            asks.ask(&one, Some(&cache), at(62), || 3),
+            Step::Ask(3),
+            "only one is remembered"
+        );
     }
 
     #[test]
     fn without_a_cache_each_user_is_asked_about() {
         let mut asks = Asks::default();
-        assert_eq!(asks.ask(&ticket("192.0.2.1", "a"), None, at(0)), Step::Ask(0));
-        assert_eq!(asks.ask(&ticket("192.0.2.1", "b"), None, at(0)), Step::Ask(1));
+        assert_eq!(asks.ask(&ticket("192.0.2.1", "a"), None, at(0), || 0), Step::Ask(0));
+        assert_eq!(asks.ask(&ticket("192.0.2.1", "b"), None, at(0), || 1), Step::Ask(1));
         assert_eq!(asks.next_timeout(), Some(at(COMMAND_WAIT_S)));
         assert_eq!(asks.overdue(at(0)), None);
         assert_eq!(asks.overdue(at(COMMAND_WAIT_S)).map(|tickets| tickets.len()), Some(1));

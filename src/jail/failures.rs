@@ -74,7 +74,10 @@ impl Jail {
             Verdict::Open | Verdict::Counts => {}
         }
         let Some(command) = &self.rules.ignorecommand else { return self.count(&ticket, scene) };
-        match self.asks.ask(&ticket, self.rules.ignorecache.as_ref(), scene.now) {
+        match self
+            .asks
+            .ask(&ticket, self.rules.ignorecache.as_ref(), scene.now, || scene.next_serial())
+        {
             Step::Known(true) => self.ignored(&ticket.id, Reason::Command, scene),
             Step::Known(false) => self.count(&ticket, scene),
             Step::Wait => {}

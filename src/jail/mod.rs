@@ -155,8 +155,19 @@ pub struct Scene<'a> {
     pub chance: &'a mut Chance,
     /// No ban ends before: the clock was set ahead and may be wrong.
     pub hold_until: Option<Timestamp>,
+    /// The number of the last act or question of any jail. Numbers are never used again, so what
+    /// answers a jail of former days says nothing to one of its name.
+    pub serial: &'a mut u64,
     /// Where what is to be done is put.
     pub effects: &'a mut Effects,
+}
+
+impl Scene<'_> {
+    /// A number that nothing had before.
+    fn next_serial(&mut self) -> u64 {
+        *self.serial += 1;
+        *self.serial
+    }
 }
 
 /// One jail.
@@ -176,8 +187,6 @@ pub struct Jail {
     sweeps: Vec<Sweep>,
     /// Bans that there was no room for, not told yet.
     refused: u64,
-    /// Of the last act.
-    serial: u64,
     idle: bool,
     failed_total: u64,
     banned_total: u64,
@@ -205,7 +214,6 @@ impl Jail {
             retries: BTreeSet::new(),
             sweeps: Vec::new(),
             refused: 0,
-            serial: 0,
             idle: false,
             failed_total: 0,
             banned_total: 0,
@@ -341,8 +349,7 @@ impl Jail {
     }
 
     fn push_act(&mut self, action: Option<Arc<str>>, verb: Verb, scene: &mut Scene<'_>) -> u32 {
-        self.serial += 1;
-        let (jail, serial) = (Arc::clone(&self.name), self.serial);
+        let (jail, serial) = (Arc::clone(&self.name), scene.next_serial());
         scene.effects.acts.push(Act { jail, serial, action, verb });
         serial as u32
     }

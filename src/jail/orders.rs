@@ -272,11 +272,13 @@ impl Jail {
         }
     }
 
-    /// The jail ends, and its actions with it: the log says who is let in again.
-    pub fn end(mut self, scene: &mut Scene<'_>) {
+    /// The jail ends, and its actions with it: the log says who is let in again. Given back are the
+    /// failures of which it was not decided yet whether they count.
+    pub fn end(mut self, scene: &mut Scene<'_>) -> Vec<Ticket> {
         for slot in self.bans.take().iter().filter(|slot| slot.told) {
             let text = format!("Unban {}", shown(&slot.id));
             self.note(scene, Level::Notice, Logger::Actions, &text);
         }
+        self.asks.take_all()
     }
 }

@@ -299,6 +299,9 @@ fn server_nodes(status: &ServerStatus) -> Vec<Node> {
         let text = format!("{}: {}", trouble.jail, one_line(&trouble.reason));
         nodes.push(Node::Leaf("Waiting", text));
     }
+    if !status.idle.is_empty() {
+        nodes.push(Node::Leaf("Idle", status.idle.join(", ")));
+    }
     for trouble in &status.disabled {
         let text = format!("{}: {}", trouble.jail, one_line(&trouble.reason));
         nodes.push(Node::Leaf("Disabled", text));

@@ -123,32 +123,17 @@ fn options(given: &Given, tree: &Tree) -> Result<Options, Fault> {
     let timeout = given.parsed("timeout", "a number of seconds")?;
     Ok(Options {
         dir: tree.is_on_disk().then(|| tree.root().to_owned()),
-        socket: given.text("socket")?.map(absolute),
-        pidfile: given.text("pidfile")?.map(absolute),
+        start_dir: std::env::current_dir().unwrap_or_default(),
+        socket: given.text("socket")?,
+        pidfile: given.text("pidfile")?,
         loglevel: given.text("loglevel")?,
-        logtarget: given.text("logtarget")?.map(|text| match is_file(&text) {
-            true => absolute(text),
-            false => text,
-        }),
+        logtarget: given.text("logtarget")?,
         syslogsocket: given.text("syslogsocket")?,
         foreground: given.is_set("foreground"),
         dry_run: given.is_set("dry-run"),
         pname: given.text("pname")?,
         timeout_s: timeout.unwrap_or(TIMEOUT_S),
     })
-}
-
-/// True if a log target is a file.
-fn is_file(target: &str) -> bool {
-    daemon::log::Target::parse(target, "auto").is_ok_and(|target| target.is_file())
-}
-
-/// The background stands elsewhere in the file system.
-fn absolute(path: String) -> String {
-    match std::path::absolute(&path) {
-        Ok(path) => path.to_string_lossy().into_owned(),
-        Err(_) => path,
-    }
 }
 
 impl From<Refusal> for Fault {

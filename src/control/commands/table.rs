@@ -92,7 +92,9 @@ pub const COMMANDS: &[Command] = &[
         Group::Basic,
         &["restart"],
         &[],
-        "Stops the server and starts it; its bans stay in force all the while",
+        "Stops the server and starts it. Bans stay in force meanwhile where the firewall ends them \
+         by itself (nft, ipset); other banactions lift them, and have them again with the next \
+         server",
         |_| Ok(Task::Restart),
     ),
     Command {

@@ -23,7 +23,8 @@ pub(super) fn server(state: &impl State) -> ServerStatus {
             Health::Waiting(reason) => {
                 status.waiting.push(JailTrouble { jail: name(), reason: reason.clone() });
             }
-            Health::Running | Health::Idle => {}
+            Health::Idle => status.idle.push(name()),
+            Health::Running => {}
         }
         status.jails.push(name());
     }

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Ending, Guard, Level, Remembered, Turn, ask};
+use super::{Ending, Guard, Input, Level, Remembered, Turn, ask};
 use crate::{
     action::{Call, Want},
     config::{self, Config, Finding, JailSpec, MainSpec},
@@ -236,21 +236,18 @@ impl Guard {
     /// A jail's lines are read from now on. `starts`: it did not run before.
     fn follow(&mut self, spec: &JailSpec, starts: bool) {
         let name: JailName = spec.name.as_str().into();
-        if self.positions.is_empty() {
-            let positions = &mut self.positions;
+        if !self.positions.is_loaded() {
+            let mut known = Vec::new();
             let read = self.store.for_each_position(|key, value| {
                 let row = String::from_utf8_lossy(value);
-                if let Some(position) = Position::from_row(&row) {
-                    positions.insert(key.into(), position);
-                }
+                known.extend(Position::from_row(&row).map(|position| (key.into(), position)));
             });
+            self.positions.load(known);
             if let Err(error) = read {
                 self.say(Level::ERROR, "database", &error.to_string());
             }
         }
-        let stored: Vec<(Arc<str>, Position)> =
-            self.positions.iter().map(|(key, at)| (Arc::clone(key), at.clone())).collect();
-        let lines = match keeper::lines(spec, &stored, self.now) {
+        let lines = match keeper::lines(spec, self.positions.of(&name), self.now) {
             Ok(lines) => lines,
             Err(reason) => {
                 self.disable(&name, reason);
@@ -259,9 +256,7 @@ impl Guard {
             }
         };
         if let Lines::Hear(_) = lines {
-            if let Some(reader) = &mut self.reader {
-                reader.forget(&name);
-            }
+            self.stop_reading(&name);
             self.say(Level::INFO, "jail", &format!("Jail '{name}' uses the sensor"));
             match self.knows_of_sensor() {
                 true => self.hear_sensor(spec),
@@ -286,14 +281,17 @@ impl Guard {
             }
             let rests = self.engine.is_idle(&name);
             let followed = self.reader.as_mut().map(|reader| {
-                reader.follow(*follow)?;
+                let generation = reader.follow(*follow)?;
                 // It goes on resting, and later reads what it missed.
                 if rests {
                     reader.pause(&name, true);
                 }
-                Ok(())
+                Ok(generation)
             });
-            if let Some(Err::<(), std::io::Error>(error)) = followed {
+            if let (Some(Ok(generation)), Some(keeper)) = (&followed, self.jails.get_mut(&name)) {
+                keeper.following = Some(*generation);
+            }
+            if let Some(Err::<u64, std::io::Error>(error)) = followed {
                 self.disable(&name, format!("its lines cannot be read: {error}"));
                 self.drop_jail(&name, Ending::Leave);
                 return;
@@ -341,19 +339,30 @@ impl Guard {
     }
 
     /// Stops a jail by order and forgets that it was there; its bans stay in the store.
-    pub(super) fn stop_jail(&mut self, name: &str, ending: Ending) {
-        self.drop_jail(name, ending);
+    /// Failures that wait to be judged are given back.
+    pub(super) fn stop_jail(&mut self, name: &str, ending: Ending) -> Vec<Ticket> {
+        let waiting = self.drop_jail(name, ending);
         self.jails.shift_remove(name);
         self.say(Level::INFO, "jail", &format!("Jail '{name}' stopped"));
+        waiting
     }
 
-    /// Ends what runs for a jail.
-    fn drop_jail(&mut self, name: &str, ending: Ending) {
+    /// What is read for a jail from now on, or is on its way, is not for it.
+    fn stop_reading(&mut self, name: &JailName) {
         if let Some(reader) = &mut self.reader {
             reader.forget(name);
         }
+        if let Some(keeper) = self.jails.get_mut(name) {
+            keeper.following = None;
+        }
+        self.positions.leave(name);
+    }
+
+    /// Ends what runs for a jail; gives back the failures that wait to be judged.
+    fn drop_jail(&mut self, name: &str, ending: Ending) -> Vec<Ticket> {
+        self.stop_reading(&name.into());
         self.forget_sensor(name);
-        let _ = ask!(self.remove_jail(name));
+        let waiting = ask!(self.remove_jail(name)).unwrap_or_default();
         // What was ordered before is done before.
         self.settle();
         self.waiting.retain(|(jail, _)| **jail != *name);
@@ -361,6 +370,7 @@ impl Guard {
         if let Some(runner) = self.runners.remove(name) {
             self.let_go(name, runner, Job::new(ending.verb(), Vec::new(), Call::at(self.now)));
         }
+        waiting
     }
 
     /// Gives a runner its last order.
@@ -376,7 +386,10 @@ impl Guard {
     }
 
     /// Puts another spec in the place of a jail's: counters, bans and positions stay.
-    pub(super) fn change_jail(&mut self, spec: JailSpec) {
+    ///
+    /// # Errors
+    /// Why the jail goes on as it was, or does not run; the log has it, too.
+    pub(super) fn change_jail(&mut self, spec: JailSpec) -> Result<(), String> {
         let name: JailName = spec.name.as_str().into();
         let old = self.jails.get(&name).and_then(|keeper| keeper.spec.clone());
         let runs = self.runners.contains_key(&name);
@@ -388,7 +401,7 @@ impl Guard {
                     self.start_jail(spec);
                 }
             }
-            return;
+            return self.runs(&name);
         };
         let exchanged = match same_actions(&old, &spec) {
             true => self.executors.can_run(&spec),
@@ -397,7 +410,7 @@ impl Guard {
         if let Err(reason) = exchanged {
             let text = format!("Jail '{name}' goes on as it was: {reason}");
             self.say(Level::ERROR, "jail", &text);
-            return;
+            return Err(text);
         }
         let rules = spec.rules(self.main.is_guest);
         let findtime_s = rules.findtime_s;
@@ -416,6 +429,13 @@ impl Guard {
             self.settle();
             self.follow(&spec, false);
         }
+        self.runs(&name)
+    }
+
+    /// Says why a jail does not run, if it should.
+    fn runs(&self, name: &str) -> Result<(), String> {
+        let disabled = self.jails.get(name).and_then(|keeper| keeper.disabled.as_ref());
+        disabled.map_or(Ok(()), |reason| Err(format!("Jail '{name}' is disabled: {reason}")))
     }
 
     /// Other actions for a jail that runs: those that are gone let everybody in, those that stay
@@ -519,13 +539,17 @@ impl Guard {
             .cloned()
             .collect();
         let mut broken = 0;
+        let mut waiting: HashMap<JailName, Vec<Ticket>> = HashMap::new();
         for name in gone {
             match incomplete && !wanted.contains_key(&*name) {
                 true => {
                     broken += 1;
                     self.keep(&name);
                 }
-                false => self.stop_jail(&name, Ending::Lift),
+                false => {
+                    let tickets = self.stop_jail(&name, Ending::Lift);
+                    waiting.insert(name, tickets);
+                }
             }
         }
         for name in order {
@@ -538,13 +562,17 @@ impl Guard {
                     }
                     if faults(&jail.findings) > 0 && self.loses_an_action(&spec) {
                         self.keep(&name);
-                    } else if !self.is_as_before(&spec) {
-                        self.change_jail(spec);
+                    } else if !self.is_as_before(&spec) && self.change_jail(spec).is_err() {
+                        broken += usize::from(faults(&jail.findings) == 0);
                     }
                 }
                 (Some(spec), false) => {
                     self.add_jail(jail);
                     self.start_jail(spec);
+                    // Their lines are not read again.
+                    if let Some((jail, tickets)) = waiting.remove_entry(name.as_str()) {
+                        ask!(self.handle(Input::Failures { jail, tickets }));
+                    }
                 }
                 (None, true) if self.runners.contains_key(name.as_str()) => {
                     for finding in &jail.findings {

@@ -12,6 +12,7 @@
 
 mod jails;
 mod orders;
+mod positions;
 mod preface;
 mod sensor;
 mod settle;
@@ -103,7 +104,7 @@ pub struct Guard {
     replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
     /// Replies that go out when the firewall has done what they tell of.
     held: Vec<orders::Held>,
-    positions: HashMap<Arc<str>, crate::source::Position>,
+    positions: positions::Positions,
     now: Timestamp,
     clock: Stopwatch,
     /// What the wall clock would show if nobody had set it since `clock` started.
@@ -215,7 +216,7 @@ impl Guard {
             gate,
             inbox,
             replies: Vec::new(),
-            positions: HashMap::new(),
+            positions: positions::Positions::default(),
             now,
             clock: Stopwatch::start(),
             started: now,
@@ -351,6 +352,10 @@ impl Guard {
     /// Failures of one source, and how far it is read now.
     fn take_batch(&mut self, mut batch: reader::Batch) {
         self.look_around();
+        let (current, stale) = self.followers(&batch);
+        if !stale.is_empty() {
+            batch.found.retain(|(jail, _)| !stale.contains(jail));
+        }
         self.without_own_lines(&mut batch);
         for (jail, failures) in batch.found {
             let mut tickets = Vec::with_capacity(failures.len());
@@ -366,10 +371,33 @@ impl Guard {
         }
         // Behind the failures that the lines before it made.
         self.gather();
-        if let Some(position) = batch.position.filter(|_| batch.shared) {
-            self.entries.push(settle::position(&batch.source, &position));
-            self.positions.insert(batch.source, position);
+        // What nobody has counted will be read again, from where it was read before.
+        let Some(position) = batch.position.filter(|_| !current.is_empty()) else { return };
+        if !batch.shared {
+            current.iter().for_each(|jail| self.positions.catch_up(&batch.source, jail, &position));
+            return;
         }
+        self.entries.push(settle::position(&batch.source, &position));
+        let jails = &self.jails;
+        self.positions.move_on(&batch.source, current, position, || {
+            let readers = jails.values().filter(|keeper| keeper.wants(&batch.source));
+            readers.map(|keeper| Arc::clone(&keeper.name)).collect()
+        });
+    }
+
+    /// The jails that a batch was read for; behind them those that have begun anew, or ended, since
+    /// it was read. What these read does not count: whoever has their name reads it again.
+    fn followers(&self, batch: &reader::Batch) -> (Vec<JailName>, Vec<JailName>) {
+        let is_current = |follower: &reader::Follower| {
+            let keeper = self.jails.get(&follower.jail);
+            keeper.is_some_and(|keeper| keeper.following == Some(follower.generation))
+        };
+        let (mut current, mut stale) = (Vec::with_capacity(batch.followers.len()), Vec::new());
+        for follower in batch.followers.iter() {
+            let of = if is_current(follower) { &mut current } else { &mut stale };
+            of.push(Arc::clone(&follower.jail));
+        }
+        (current, stale)
     }
 
     /// A failure of a name: of whoever bears it now.

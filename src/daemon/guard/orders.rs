@@ -153,7 +153,9 @@ impl Guard {
             }
             Order::StopAllJails => {
                 let names: Vec<JailName> = self.jails.keys().cloned().collect();
-                names.iter().for_each(|name| self.stop_jail(name, Ending::Lift));
+                for name in &names {
+                    self.stop_jail(name, Ending::Lift);
+                }
                 Ok(Done::Yes)
             }
             Order::Idle(jail, idle) => {
@@ -164,7 +166,7 @@ impl Guard {
                 Ok(Done::Yes)
             }
             Order::Change(spec) => {
-                self.change_jail(*spec);
+                self.change_jail(*spec).map_err(Refusal::Failed)?;
                 Ok(Done::Yes)
             }
             Order::Ban(jail, ids) => {

@@ -114,7 +114,7 @@ impl Guard {
     pub(super) fn hear_sensor(&mut self, spec: &JailSpec) {
         let name: JailName = spec.name.as_str().into();
         let Some(post) = &self.desk.post else { return self.wait_for_sensor(&name) };
-        if let Ok(Lines::Hear(follow)) = keeper::lines(spec, &[], self.now) {
+        if let Ok(Lines::Hear(follow)) = keeper::lines(spec, Vec::new(), self.now) {
             post.tell(Order::Hear(follow));
         }
         if let Some(keeper) = self.jails.get_mut(&name) {

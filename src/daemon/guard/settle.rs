@@ -136,7 +136,7 @@ impl Guard {
             }
         }
         let positions: Vec<Entry> =
-            self.positions.iter().map(|(key, value)| position(key, value)).collect();
+            self.positions.common().map(|(key, value)| position(key, value)).collect();
         self.entries.extend(positions);
     }
 

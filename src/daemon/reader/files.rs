@@ -37,9 +37,13 @@ const GATHER: Duration = Duration::from_millis(4);
 /// What is known of a jail.
 struct Jail {
     follow: Follow,
+    generation: u64,
     asleep: bool,
     /// Globs without a match, of which that was told.
     told: HashSet<String>,
+    /// How far it has read files that it no longer wants. What is stored of them may lag behind:
+    /// the last batches may still be on their way.
+    left: HashMap<Arc<str>, Position>,
 }
 
 impl Jail {
@@ -55,6 +59,9 @@ impl Jail {
     }
 
     fn stored(&self, path: &str) -> Option<&Position> {
+        if let Some(left) = self.left.get(path) {
+            return Some(left);
+        }
         let stored = self.follow.stored.iter().find(|(source, _)| **source == *path);
         stored.map(|(_, position)| position)
     }
@@ -181,7 +188,7 @@ impl Files {
     fn obey(&mut self, orders: &mpsc::Receiver<Order>) {
         while let Ok(order) = orders.try_recv() {
             match order {
-                Order::Follow(follow) => self.follow(*follow),
+                Order::Follow(follow, generation) => self.follow(*follow, generation),
                 Order::AddLog(jail, log) => {
                     if let Some(jail) = self.jails.get_mut(&jail)
                         && let Origin::Files { logs, .. } = &mut jail.follow.origin
@@ -210,16 +217,20 @@ impl Files {
         }
     }
 
-    fn follow(&mut self, follow: Follow) {
+    fn follow(&mut self, follow: Follow, generation: u64) {
         let name = Arc::clone(&follow.jail);
         // What it reads already, it reads on with the new scanner.
         for stream in &mut self.streams {
             for member in stream.members.iter_mut().filter(|member| member.jail == name) {
-                *member = Member::new(&follow);
+                *member = Member::new(&follow, generation);
             }
         }
-        let asleep = self.jails.get(&name).is_some_and(|jail| jail.asleep);
-        self.jails.insert(Arc::clone(&name), Jail { follow, asleep, told: HashSet::new() });
+        let (asleep, left) = match self.jails.remove(&name) {
+            Some(before) => (before.asleep, before.left),
+            None => (false, HashMap::new()),
+        };
+        let jail = Jail { follow, generation, asleep, told: HashSet::new(), left };
+        self.jails.insert(Arc::clone(&name), jail);
         self.leave_unwanted(&name);
         self.expand(false);
     }
@@ -271,11 +282,11 @@ impl Files {
             }
             return;
         }
-        let Some(jail) = self.jails.get(name) else { return };
+        let Some(jail) = self.jails.get_mut(name) else { return };
         let mut stream = Stream::open(
             self.next,
             path,
-            &jail.follow,
+            (&jail.follow, jail.generation),
             jail.stored(path),
             (log.from_end, appeared && globbed),
             (self.clock)(),
@@ -284,6 +295,7 @@ impl Files {
         stream.globbed = globbed;
         stream.polling = jail.polling();
         stream.watched = !stream.polling && self.watch.watch_file(Path::new(path), stream.number);
+        jail.left.remove(path);
         self.next += 1;
         self.has_twins |= self.streams.iter().any(|other| other.path == stream.path);
         self.streams.push(stream);
@@ -312,6 +324,11 @@ impl Files {
                 stream.flush(&self.output);
                 stream.leave(name);
                 removed.push(Arc::clone(&stream.path));
+                if let Some(jail) = self.jails.get_mut(name)
+                    && jail.left.len() < STREAMS_MAX
+                {
+                    jail.left.insert(Arc::clone(&stream.path), stream.tail.position());
+                }
             }
         }
         for path in removed {
@@ -327,7 +344,7 @@ impl Files {
         self.watch.unwatch_file(stream.number);
         self.told_too_many = false;
         if !stream.members.is_empty() {
-            let jails = stream.members.iter().map(|member| Arc::clone(&member.jail)).collect();
+            let jails = stream.jails();
             self.tell(stream.path, jails, What::Removed);
         }
         self.choose_shared();

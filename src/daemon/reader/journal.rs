@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Clock, Follow, Notice, Order, Origin, Output, Report, What,
+    Batch, Clock, Follow, Follower, Notice, Order, Origin, Output, Report, What,
     sieve::{Found, Sieve},
 };
 use crate::{
@@ -44,6 +44,7 @@ const NAME: &str = "systemd-journal";
 type Place = (Arc<str>, Timestamp);
 
 struct Jail {
+    generation: u64,
     findtime_s: u64,
     matches: JournalMatches,
     scanner: Scanner,
@@ -276,7 +277,7 @@ impl Journals {
     fn obey(&mut self, orders: &mpsc::Receiver<Order>) {
         while let Ok(order) = orders.try_recv() {
             match order {
-                Order::Follow(follow) => self.add(*follow),
+                Order::Follow(follow, generation) => self.add(*follow, generation),
                 Order::Forget(jail) => {
                     self.flush();
                     self.changed |= self.jails.remove(&jail).is_some();
@@ -298,7 +299,7 @@ impl Journals {
         }
     }
 
-    fn add(&mut self, follow: Follow) {
+    fn add(&mut self, follow: Follow, generation: u64) {
         let Origin::Journal { matches, .. } = &follow.origin else { return };
         let matches = JournalMatches::new(matches);
         let scanner = follow.scanner;
@@ -316,6 +317,7 @@ impl Journals {
             _ => None,
         });
         let jail = Jail {
+            generation,
             findtime_s: follow.findtime_s,
             matches,
             scanner,
@@ -340,10 +342,14 @@ impl Journals {
     fn send(&mut self, found: Vec<(Arc<str>, Vec<Failure>)>, stale: u64) {
         let is_reading = |jail: &Jail| !jail.asleep && jail.known.is_none();
         let reading = || self.jails.iter().filter(|(_, jail)| is_reading(jail));
+        let follower = |(name, jail): (&Arc<str>, &Jail)| Follower {
+            jail: Arc::clone(name),
+            generation: jail.generation,
+        };
         let place = reading().find_map(|(_, jail)| jail.read.clone());
         let batch = Batch {
             source: Arc::clone(&self.name),
-            jails: reading().map(|(name, _)| Arc::clone(name)).collect(),
+            followers: reading().map(follower).collect(),
             position: place.map(|(cursor, at)| Position::Journal((*cursor).to_owned(), at)),
             // Whoever passes over what he knows has read more than this.
             shared: self.jails.values().all(|jail| jail.asleep || jail.known.is_none()),
@@ -381,6 +387,11 @@ impl Journals {
             self.stopped = true;
         }
     }
+}
+
+/// True if a source of this name is a journal.
+pub fn is_journal(source: &str) -> bool {
+    source.starts_with(NAME)
 }
 
 /// What a journal is called as a source.

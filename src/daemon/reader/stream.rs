@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Clock, Follow, Notice, Output, Report, What,
+    Batch, Clock, Follow, Follower, Notice, Output, Report, What,
     sieve::{Found, Sieve},
 };
 use crate::{
@@ -28,6 +28,7 @@ pub(super) struct Closed;
 /// One jail's share in a stream.
 pub(super) struct Member {
     pub jail: Arc<str>,
+    generation: u64,
     scanner: Scanner,
     encoding: Encoding,
     findtime_s: u64,
@@ -35,9 +36,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub fn new(follow: &Follow) -> Member {
+    pub fn new(follow: &Follow, generation: u64) -> Member {
         Member {
             jail: Arc::clone(&follow.jail),
+            generation,
             scanner: follow.scanner.sibling(),
             encoding: follow.encoding,
             findtime_s: follow.findtime_s,
@@ -71,7 +73,7 @@ pub(super) struct Stream {
     pub shared: bool,
     /// Another file has its name.
     pub moved: bool,
-    jails: Arc<[Arc<str>]>,
+    followers: Arc<[Follower]>,
     /// What was read since the last batch, without a failure.
     quiet: Quiet,
     told_at: Option<Timestamp>,
@@ -91,7 +93,7 @@ impl Stream {
     pub fn open(
         number: usize,
         path: &str,
-        follow: &Follow,
+        (follow, generation): (&Follow, u64),
         stored: Option<&Position>,
         (from_end, appeared): (bool, bool),
         now: Timestamp,
@@ -119,7 +121,7 @@ impl Stream {
             number,
             path: path.into(),
             tail,
-            members: vec![Member::new(follow)],
+            members: vec![Member::new(follow, generation)],
             operating,
             dirty: true,
             watched: false,
@@ -129,7 +131,7 @@ impl Stream {
             asleep: false,
             shared: true,
             moved: false,
-            jails: Arc::default(),
+            followers: Arc::default(),
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
@@ -157,6 +159,11 @@ impl Stream {
             position => (position.offset(), String::new()),
         };
         What::Added { offset, hash }
+    }
+
+    /// The jails that read it.
+    pub fn jails(&self) -> Vec<Arc<str>> {
+        self.members.iter().map(|member| Arc::clone(&member.jail)).collect()
     }
 
     /// True if a jail reads it.
@@ -194,7 +201,7 @@ impl Stream {
             asleep: true,
             shared: false,
             moved: false,
-            jails: Arc::default(),
+            followers: Arc::default(),
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
@@ -205,7 +212,11 @@ impl Stream {
 
     /// The list of jails has changed.
     pub fn renew(&mut self) {
-        self.jails = self.members.iter().map(|member| Arc::clone(&member.jail)).collect();
+        let follower = |member: &Member| Follower {
+            jail: Arc::clone(&member.jail),
+            generation: member.generation,
+        };
+        self.followers = self.members.iter().map(follower).collect();
     }
 
     /// True if it has to be looked at each second.
@@ -271,7 +282,7 @@ impl Stream {
             }
             for event in self.tail.take_events() {
                 self.moved = true;
-                notices.push((self.jails.to_vec(), self.what(event)));
+                notices.push((self.jails(), self.what(event)));
             }
             for (jails, what) in notices {
                 let notice = Notice { source: Arc::clone(&self.path), jails, what };
@@ -317,7 +328,7 @@ impl Stream {
         let quiet = std::mem::take(&mut self.quiet);
         Batch {
             source: Arc::clone(&self.path),
-            jails: Arc::clone(&self.jails),
+            followers: Arc::clone(&self.followers),
             position: Some(self.tail.position()),
             shared: self.shared,
             found,

@@ -18,30 +18,23 @@ pub const SOURCE: &str = "sensor";
 pub struct Ears {
     source: Arc<str>,
     jails: Vec<(JailName, Scanner)>,
-    names: Arc<[JailName]>,
 }
 
 impl Ears {
     /// Nobody listens.
     pub fn new() -> Ears {
-        Ears { source: SOURCE.into(), jails: Vec::new(), names: Arc::default() }
+        Ears { source: SOURCE.into(), jails: Vec::new() }
     }
 
     /// A jail listens from now on; one of its name is replaced.
     pub fn add(&mut self, follow: Follow) {
         self.remove(&follow.jail);
         self.jails.push((follow.jail, follow.scanner));
-        self.renew();
     }
 
     /// A jail listens no longer.
     pub fn remove(&mut self, jail: &str) {
         self.jails.retain(|(name, _)| **name != *jail);
-        self.renew();
-    }
-
-    fn renew(&mut self) {
-        self.names = self.jails.iter().map(|(name, _)| Arc::clone(name)).collect();
     }
 
     /// What the jails make of these detections; none if nothing. `preface` is what stands before a
@@ -72,7 +65,8 @@ impl Ears {
         }
         Some(Batch {
             source: Arc::clone(&self.source),
-            jails: Arc::clone(&self.names),
+            // What the sensor hands over is read by nobody again.
+            followers: Arc::default(),
             position: None,
             shared: false,
             found,
