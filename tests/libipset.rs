@@ -137,7 +137,7 @@ fn what_it_cannot_do_is_left_to_others() {
         assert_eq!(library.notes().len(), 1, "said once");
         assert!(does(&mut library, &four, SetVerb::Start));
         assert!(!does(&mut library, &four, SetVerb::List));
-        assert!(!does(&mut library, &four, SetVerb::Exactly(Vec::new())));
+        assert!(!does(&mut library, &four, SetVerb::Exactly(Default::default())));
         let many: Vec<Change> =
             (0..2000).map(|i| add(&format!("10.0.{}.{}", i / 250, i % 250), None)).collect();
         assert!(!does(&mut library, &four, SetVerb::Change(many)), "full");

@@ -168,8 +168,8 @@ fn times_are_never_cut_in_silence_and_never_become_for_ever() {
         // A month is there as long as half of what can be had is left.
         let month = Element { net: net("192.0.2.3"), left_ms: Some(2_592_000_000) };
         let short = Element { net: net("192.0.2.5"), left_ms: Some(2_592_000_000) };
-        let mut wanted = [month, short];
-        let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &mut wanted).unwrap();
+        let wanted = [month, short];
+        let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &wanted).unwrap();
         assert_eq!((done.kept, done.refreshed, done.added), (1, 1, 0), "{done:?}");
         assert_eq!(ipset.held(), ["192.0.2.3", "192.0.2.5"]);
     });
@@ -191,9 +191,9 @@ fn a_set_grows_before_it_is_full() {
         assert_eq!(ipset.held().len(), 100_000);
         assert_eq!(saved().len(), 100_000);
         assert_eq!(run("ipset list -n").lines().count(), 2, "the spare set is gone");
-        let mut wanted: Vec<Element> =
+        let wanted: Vec<Element> =
             (50_000..110_000).map(|i| Element { net: four(i), left_ms: Some(3_600_000) }).collect();
-        let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &mut wanted).unwrap();
+        let done = ipset.netlink.reconcile(Guard::Ipset(&ipset.guard), &wanted).unwrap();
         assert_eq!((done.added, done.removed_count, done.removed.len()), (10_000, 50_000, 100));
         assert_eq!(ipset.held().len(), 60_000);
         // What is lost is seen by looking.

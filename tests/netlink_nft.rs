@@ -304,7 +304,7 @@ fn the_sets_become_what_is_wanted() {
             net: net(text),
             left_ms: left_s.map(|seconds| seconds * 1000),
         };
-        let mut wanted = vec![
+        let wanted = vec![
             element("2001:db8::/64", None),
             element("192.0.2.1", Some(60)),
             element("192.0.2.2", Some(6000)),
@@ -314,16 +314,16 @@ fn the_sets_become_what_is_wanted() {
             element("10.1.0.0/16", Some(60)),
             element("192.168.0.0/16", Some(60)),
         ];
-        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
         assert_eq!((done.added, done.refreshed, done.kept), (2, 1, 4), "{done:?}");
         let removed: Vec<String> = done.removed.iter().map(Cidr::to_string).collect();
         assert_eq!(removed, ["192.0.2.3", "172.16.0.0/12", "2001:db8:0:1::/64"]);
-        let again = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        let again = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
         assert_eq!((again.added, again.refreshed, again.removed_count), (0, 0, 0), "{again:?}");
         run("nft flush ruleset");
-        assert!(nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).is_err());
+        assert!(nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).is_err());
         nft.apply(SetVerb::Start);
-        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
         assert_eq!(done.added, 7, "{done:?}");
     });
 }
@@ -349,10 +349,10 @@ fn many_elements_go_at_once_and_the_text_and_netlink_agree() {
             run(&format!("nft get element inet sentryban sshd-addr4 {{ {probe} }}"));
         }
         nft.apply(SetVerb::Check(vec![net("11.1.134.159")]));
-        let mut wanted: Vec<Element> = (0..100_000)
+        let wanted: Vec<Element> = (0..100_000)
             .map(|i| Element { net: Cidr::new(address(i), 32), left_ms: Some(3_600_000) })
             .collect();
-        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
         assert_eq!((done.kept + done.refreshed, done.added), (100_000, 0));
         assert_eq!(done.removed_count, 10_000);
         let six = |i: u32| Cidr::new(std::net::Ipv6Addr::from(u128::from(i) << 64).into(), 64);
@@ -454,12 +454,12 @@ fn whatever_is_changed_nft_reads_back_the_same() {
                     });
                 assert!(same, "{set}:\n{found:?}\n{wanted:?}");
             }
-            let mut wanted: Vec<Element> = model
+            let wanted: Vec<Element> = model
                 .iter()
                 .map(|(net, timeout)| Element { net: *net, left_ms: timeout.map(|s| s * 1000) })
                 .collect();
             let mut other = Nft::new(nft.guard.clone());
-            let done = other.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+            let done = other.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
             assert_eq!((done.added, done.removed_count), (0, 0), "{done:?}");
         }
     });
@@ -471,9 +471,9 @@ fn very_many_are_written_anew_without_a_look() {
         let mut nft = Nft::started(guard("sshd"));
         nft.change(&[add("192.0.2.1", None)]);
         let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
-        let mut wanted: Vec<Element> =
+        let wanted: Vec<Element> =
             (0..200_000).map(|i| Element { net: address(i), left_ms: Some(3_600_000) }).collect();
-        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
         assert_eq!((done.refreshed, done.failed.len()), (200_000, 0));
         nft.apply(SetVerb::Check(vec![address(0), address(199_999)]));
         assert!(nft.try_apply(SetVerb::Check(vec![net("192.0.2.1")])).is_err());
@@ -481,7 +481,7 @@ fn very_many_are_written_anew_without_a_look() {
         let many: Vec<Change> =
             (200_000..400_000).map(|i| Change::Add { net: address(i), timeout_s: None }).collect();
         nft.change(&many);
-        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted[..5]).unwrap();
+        let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted[..5]).unwrap();
         assert_eq!(done.refreshed, 5);
         assert_eq!(nft.held().len(), 5);
     });
@@ -514,8 +514,8 @@ fn inside_a_namespace_of_users() {
     nft.change(&changes);
     nft.change(&changes);
     assert_eq!(nft.held().len(), 30_000);
-    let mut wanted: Vec<Element> =
+    let wanted: Vec<Element> =
         (0..200_000).map(|i| Element { net: address(i), left_ms: Some(600_000) }).collect();
-    nft.netlink.reconcile(Guard::Nft(&nft.guard), &mut wanted).unwrap();
+    nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
     nft.apply(SetVerb::Check(vec![address(0), address(199_999)]));
 }

@@ -88,7 +88,7 @@ impl Bench {
             let took = self.change(many).as_secs_f64();
             println!("{:5} {n} at once: {took:.3} s", self.name);
             self.each("  one ban on top", |i| add(single(2_000_000 + i)));
-            let mut wanted: Vec<Element> = (0..n + 10)
+            let wanted: Vec<Element> = (0..n + 10)
                 .map(|i| Element { net: single(i), left_ms: Some(86_400_000) })
                 .collect();
             let start = Instant::now();
@@ -102,11 +102,9 @@ impl Bench {
             println!("{:5}   dump of {count}: {:.3} s", self.name, start.elapsed().as_secs_f64());
             let start = Instant::now();
             let done = match &list {
-                SetBatch::Nft { guard, .. } => {
-                    self.netlink.reconcile(Guard::Nft(guard), &mut wanted)
-                }
+                SetBatch::Nft { guard, .. } => self.netlink.reconcile(Guard::Nft(guard), &wanted),
                 SetBatch::Ipset { guard, .. } => {
-                    self.netlink.reconcile(Guard::Ipset(guard), &mut wanted)
+                    self.netlink.reconcile(Guard::Ipset(guard), &wanted)
                 }
                 SetBatch::Iptables { .. } => unreachable!(),
             };

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Banaction, Call, Change, Plan, Scope, Traits, iptables, native,
+    Banaction, Call, Plan, Scope, Traits, iptables, native,
     plan::Work,
     sets::{
-        self, BATCH_MAX, IPSET_NAME_MAX, IPSET_TIMEOUT_MAX_S, IpsetGuard, IptablesGuard, SetBatch,
-        SetVerb, Sets,
+        self, BATCH_MAX, IPSET_NAME_MAX, IPSET_TIMEOUT_MAX_S, IpsetGuard, IptablesGuard, Roll,
+        SetBatch, SetVerb, Sets,
     },
     settings::{Settings, short_name},
 };
@@ -125,15 +125,14 @@ impl Banaction for Ipset {
         self.change(&native::additions(bans, call, IPSET_TIMEOUT_MAX_S))
     }
 
-    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
-        let changes = native::additions(bans, call, IPSET_TIMEOUT_MAX_S);
-        let mut plan = Plan::default();
-        for family in [Family::Inet4, Family::Inet6] {
-            let own: Vec<Change> =
-                changes.iter().filter(|c| sets::family_of(c.net()) == family).copied().collect();
-            plan = plan.then(self.sets(family, SetVerb::Exactly(own)));
-        }
-        Some(plan)
+    fn enrol(&self, ban: &Ban, call: &Call, roll: &mut Roll) -> bool {
+        native::enrol(ban, call, IPSET_TIMEOUT_MAX_S, roll)
+    }
+
+    fn exactly(&self, roll: Roll) -> Option<Plan> {
+        let [four, six] = roll.by_family();
+        let four = self.sets(Family::Inet4, SetVerb::Exactly(four));
+        Some(Plan::one(four).then(self.sets(Family::Inet6, SetVerb::Exactly(six))))
     }
 
     fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {

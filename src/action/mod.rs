@@ -30,7 +30,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 pub use native::{candidates, native};
 pub use plan::{Plan, Step};
-pub use sets::{Change, SetBatch};
+pub use sets::{Change, Roll, SetBatch};
 pub use settings::{Platform, Settings};
 pub use template::{Template, TemplateSpec};
 
@@ -73,8 +73,14 @@ pub trait Banaction: Send + fmt::Debug {
         self.ban(bans, call)
     }
 
-    /// Shuts out these and nobody else, in one go; none if this takes looking at what is held.
-    fn exactly(&self, _bans: &[Ban], _call: &Call) -> Option<Plan> {
+    /// Puts a ban into a roll of all; false if it takes looking at what is held to shut out these
+    /// and nobody else.
+    fn enrol(&self, _ban: &Ban, _call: &Call, _roll: &mut Roll) -> bool {
+        false
+    }
+
+    /// Shuts out those on a roll and nobody else; none where nobody can be enrolled.
+    fn exactly(&self, _roll: Roll) -> Option<Plan> {
         None
     }
 

@@ -13,7 +13,7 @@ use super::{
     npf::Npf,
     pf::Pf,
     route::Route,
-    sets,
+    sets::{self, Roll},
     settings::{Platform, Settings},
     ufw::Ufw,
 };
@@ -67,6 +67,14 @@ pub(super) fn additions(bans: &[Ban], call: &Call, max_s: u64) -> Vec<Change> {
         Some(Change::Add { net: net(ban)?, timeout_s })
     };
     bans.iter().filter_map(add).collect()
+}
+
+/// Puts a ban into a roll, with a timeout of at most `max_s`; an id that is no address is none.
+pub(super) fn enrol(ban: &Ban, call: &Call, max_s: u64, roll: &mut Roll) -> bool {
+    if let Some(net) = ban.id.network() {
+        roll.push(net, sets::timeout_s(ban, call.now, max_s));
+    }
+    true
 }
 
 /// Elements to delete.

@@ -6,8 +6,8 @@ use super::{
     Banaction, Call, Plan, Scope, Traits, native,
     plan::Work,
     sets::{
-        self, BATCH_MAX, NFT_PRIORITY, NFT_PRIORITY_RAW, NFT_TIMEOUT_MAX_S, NftGuard, SetBatch,
-        SetVerb, Sets, Verdict,
+        self, BATCH_MAX, NFT_PRIORITY, NFT_PRIORITY_RAW, NFT_TIMEOUT_MAX_S, NftGuard, Roll,
+        SetBatch, SetVerb, Sets, Verdict,
     },
     settings::{Settings, short_name},
 };
@@ -102,9 +102,12 @@ impl Banaction for Nft {
         self.plan(SetVerb::Change(native::additions(bans, call, NFT_TIMEOUT_MAX_S)))
     }
 
-    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
-        let changes = native::additions(bans, call, NFT_TIMEOUT_MAX_S);
-        Some(self.plan(SetVerb::Exactly(changes)))
+    fn enrol(&self, ban: &Ban, call: &Call, roll: &mut Roll) -> bool {
+        native::enrol(ban, call, NFT_TIMEOUT_MAX_S, roll)
+    }
+
+    fn exactly(&self, roll: Roll) -> Option<Plan> {
+        Some(self.plan(SetVerb::Exactly(roll)))
     }
 
     fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {

@@ -5,10 +5,12 @@
 //! look at what is there first; the text here is what the tools are given on an empty firewall, and
 //! what people are shown.
 
+mod roll;
 mod text;
 
 use std::fmt;
 
+pub use roll::Roll;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -85,9 +87,9 @@ pub enum SetVerb {
     /// All that `Start` made is gone; the table, too, once it is empty. What is not there is no
     /// fault.
     Stop,
-    /// The sets hold exactly these afterwards, all of them [`Change::Add`]: what else they held is
-    /// out, and of what they held nothing was out meanwhile, as far as the kernel can do so.
-    Exactly(Vec<Change>),
+    /// The sets hold exactly these afterwards: what else they held is out, and of what they held
+    /// nothing was out meanwhile, as far as the kernel can do so.
+    Exactly(Roll),
     /// Fails if the chain or a set is missing, or one of these elements.
     Check(Vec<Cidr>),
     /// Prints all elements of all sets, one address or prefix a line.

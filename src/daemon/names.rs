@@ -1,7 +1,7 @@
 //! For actions that want to know how a banned address is called (`<ip-host>`).
 
 use crate::{
-    action::{Banaction, Call, Plan, Scope, Traits, Want},
+    action::{Banaction, Call, Plan, Roll, Scope, Traits, Want},
     ticket::{Ban, Id},
     time::Timestamp,
 };
@@ -57,8 +57,12 @@ impl Banaction for WithNames {
         self.0.reban(bans, &named(bans, call))
     }
 
-    fn exactly(&self, bans: &[Ban], call: &Call) -> Option<Plan> {
-        self.0.exactly(bans, call)
+    fn enrol(&self, ban: &Ban, call: &Call, roll: &mut Roll) -> bool {
+        self.0.enrol(ban, call, roll)
+    }
+
+    fn exactly(&self, roll: Roll) -> Option<Plan> {
+        self.0.exactly(roll)
     }
 
     fn unban(&self, bans: &[Ban], call: &Call) -> Plan {

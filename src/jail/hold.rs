@@ -25,6 +25,17 @@ const ERRORS_TOLD_MAX: usize = 10;
 /// Up to so many bans that are handed over anew are logged one by one; else they are counted.
 const REBANS_TOLD_MAX: usize = 100;
 
+/// So many lines of `Restore Ban` a jail writes when it comes back; the rest is counted.
+pub const RESTORES_TOLD_MAX: usize = 10_000;
+
+/// How much of what was restored the log has heard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Restores {
+    told: usize,
+    /// Not told one by one, and not counted yet.
+    more: usize,
+}
+
 /// All bans on their way to one action, or to all, act by act: the next one follows the answer.
 #[derive(Clone, Debug)]
 pub(super) struct Sweep {
@@ -102,6 +113,16 @@ impl Jail {
                 self.handed_over(&ticket, failures, scene);
             }
         }
+        self.tell_restored(scene);
+    }
+
+    /// Those that were not told one by one.
+    fn tell_restored(&mut self, scene: &mut Scene<'_>) {
+        let more = std::mem::take(&mut self.restores.more);
+        if more > 0 {
+            let text = format!("{more} more bans restored");
+            self.note(scene, Level::Notice, Logger::Actions, &text);
+        }
     }
 
     pub(super) fn action_names(&self) -> Vec<Arc<str>> {
@@ -136,6 +157,7 @@ impl Jail {
                 for id in &outcome.done {
                     self.held(id, bit, outcome.serial, scene);
                 }
+                self.tell_restored(scene);
                 self.failed(outcome, bit, scene);
             }
             // Where only the end could not be set, the ban is set anew.
@@ -173,6 +195,13 @@ impl Jail {
         let Some(slot) = self.bans.get_mut(number) else { return };
         let grown = slot.grown;
         (slot.told, slot.grown) = (true, false);
+        if slot.restored {
+            if self.restores.told >= RESTORES_TOLD_MAX {
+                self.restores.more += 1;
+                return;
+            }
+            self.restores.told += 1;
+        }
         let restore = if slot.restored { "Restore " } else { "" };
         let text = format!("{restore}Ban {}", shown(&slot.id));
         let end = slot.until().map_or("infinite".to_owned(), |until| moment(until, scene.zone));

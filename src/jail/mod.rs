@@ -53,7 +53,7 @@ use crate::{
 use ask::Asks;
 use bans::BanList;
 use counter::Counter;
-use hold::Sweep;
+use hold::{Restores, Sweep};
 use ignore::IgnoreList;
 use lift::Lifts;
 
@@ -185,6 +185,7 @@ pub struct Jail {
     /// When which ban is tried again.
     retries: BTreeSet<(Timestamp, u32)>,
     sweeps: Vec<Sweep>,
+    restores: Restores,
     /// Bans that there was no room for, not told yet.
     refused: u64,
     idle: bool,
@@ -213,6 +214,7 @@ impl Jail {
             asks: Asks::default(),
             retries: BTreeSet::new(),
             sweeps: Vec::new(),
+            restores: Restores::default(),
             refused: 0,
             idle: false,
             failed_total: 0,

@@ -1,9 +1,9 @@
 //! Batches as the tools read them: `nft -f -`, `ipset restore -exist`, `iptables-restore --noflush`.
 
-use std::fmt::Write;
+use std::{collections::HashSet, fmt::Write};
 
 use super::{
-    Change, Family, ICMPV6_PASSED, IpsetGuard, IptablesGuard, NFT_TABLE, NftGuard, SetBatch,
+    Change, Family, ICMPV6_PASSED, IpsetGuard, IptablesGuard, NFT_TABLE, NftGuard, Roll, SetBatch,
     SetVerb, Verdict, family_of,
 };
 use crate::net::Cidr;
@@ -57,8 +57,8 @@ impl NftGuard {
                 for (set, ..) in self.sets.all() {
                     line!(text, "flush set inet {table} {set}");
                 }
-                if let SetVerb::Exactly(changes) = verb {
-                    self.change(&mut text, changes);
+                if let SetVerb::Exactly(roll) = verb {
+                    self.change(&mut text, &additions(roll));
                 }
             }
             SetVerb::Stop => {
@@ -162,6 +162,11 @@ impl NftGuard {
     }
 }
 
+/// A whole roll, as one change after another.
+fn additions(roll: &Roll) -> Vec<Change> {
+    roll.iter().map(|(net, timeout_s)| Change::Add { net, timeout_s }).collect()
+}
+
 fn joined(words: impl Iterator<Item = String>) -> String {
     words.collect::<Vec<_>>().join(", ")
 }
@@ -175,11 +180,12 @@ impl IpsetGuard {
         let mut text = String::new();
         match verb {
             SetVerb::Start => self.declare(&mut text),
-            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
-                if matches!(verb, SetVerb::Exactly(_)) {
-                    self.declare(&mut text);
-                    self.sets.of(self.family).iter().for_each(|set| line!(text, "flush {set}"));
-                }
+            SetVerb::Exactly(roll) => {
+                self.declare(&mut text);
+                self.sets.of(self.family).iter().for_each(|set| line!(text, "flush {set}"));
+                text += &self.text(&SetVerb::Change(additions(roll)));
+            }
+            SetVerb::Change(changes) => {
                 for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
                     let set = self.sets.home(change.net());
                     match change {
@@ -239,28 +245,15 @@ impl IptablesGuard {
                 }
                 self.jumps_anew(&mut text, found);
             }
-            SetVerb::Change(changes) | SetVerb::Exactly(changes) => {
+            SetVerb::Exactly(roll) => {
+                let wanted: HashSet<Cidr> = roll.iter().map(|(net, _)| net).collect();
                 let found = self.elements(found);
-                if matches!(verb, SetVerb::Exactly(_)) {
-                    let wanted = |net: &Cidr| changes.iter().any(|change| change.net() == *net);
-                    for (_, rule) in found.iter().filter(|(net, _)| !wanted(net)) {
-                        line!(text, "-D {}", rule.trim_start_matches("-A "));
-                    }
+                for (_, rule) in found.iter().filter(|(net, _)| !wanted.contains(net)) {
+                    line!(text, "-D {}", rule.trim_start_matches("-A "));
                 }
-                for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
-                    let mut here = found.iter().filter(|(net, _)| *net == change.net()).peekable();
-                    match change {
-                        Change::Add { net, .. } if here.peek().is_none() => {
-                            line!(text, "-A {chain} {}", self.rule(*net));
-                        }
-                        Change::Add { .. } => (),
-                        // As it stands there: the verdict may have been another one then.
-                        Change::Delete { .. } => here.for_each(|(_, rule)| {
-                            line!(text, "-D {}", rule.trim_start_matches("-A "));
-                        }),
-                    }
-                }
+                self.change(&mut text, &additions(roll), &found);
             }
+            SetVerb::Change(changes) => self.change(&mut text, changes, &self.elements(found)),
             SetVerb::Flush => {
                 line!(text, ":{chain} - [0:0]");
                 self.head().iter().for_each(|rule| line!(text, "-A {chain} {rule}"));
@@ -279,6 +272,24 @@ impl IptablesGuard {
         match text.is_empty() {
             true => text,
             false => format!("*filter\n{text}COMMIT\n"),
+        }
+    }
+
+    /// What changes elements, of which these are there, each with its rule.
+    fn change(&self, text: &mut String, changes: &[Change], found: &[(Cidr, &str)]) {
+        let chain = &self.chain;
+        for change in changes.iter().filter(|c| family_of(c.net()) == self.family) {
+            let mut here = found.iter().filter(|(net, _)| *net == change.net()).peekable();
+            match change {
+                Change::Add { net, .. } if here.peek().is_none() => {
+                    line!(text, "-A {chain} {}", self.rule(*net));
+                }
+                Change::Add { .. } => (),
+                // As it stands there: the verdict may have been another one then.
+                Change::Delete { .. } => here.for_each(|(_, rule)| {
+                    line!(text, "-D {}", rule.trim_start_matches("-A "));
+                }),
+            }
         }
     }
 

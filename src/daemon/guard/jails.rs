@@ -19,10 +19,11 @@ use crate::{
         runner::{self, Job, Runner, Verb},
         start,
     },
+    engine::Effects,
     jail::Restored,
     source::Position,
     store,
-    ticket::{JailName, Ticket},
+    ticket::{Ban, JailName, Ticket},
 };
 
 /// Bans are handed to the engine in such batches at start.
@@ -192,6 +193,15 @@ impl Guard {
         let mut bans: HashMap<JailName, Vec<Restored>> =
             specs.iter().map(|spec| (spec.name.as_str().into(), Vec::new())).collect();
         let mut trouble = None;
+        let mut serial = self.serial;
+        // One order will say who is out, and by that who is not: what these say of it is dropped.
+        let mut drop_bans = |effects: &mut Effects| {
+            effects.acts.retain(|act| {
+                serial = serial.max(act.serial);
+                !(matches!(act.verb, crate::jail::Verb::Ban(_))
+                    && specs.iter().any(|spec| *spec.name == *act.jail))
+            });
+        };
         let read = {
             let (engine, effects) = (&mut self.engine, &mut self.effects);
             let history = Remembered(&self.store);
@@ -202,6 +212,7 @@ impl Guard {
                 if waiting.len() >= RESTORED_PER_CALL {
                     let full = std::mem::take(waiting);
                     let _ = engine.restore(jail, full, Vec::new(), &mut turn);
+                    drop_bans(turn.effects);
                 }
             });
             for (jail, rest) in bans {
@@ -214,19 +225,14 @@ impl Guard {
                     trouble = Some(error);
                 }
                 let _ = engine.restore(&jail, rest, failures, &mut turn);
+                drop_bans(turn.effects);
             }
             read
         };
+        self.serial = serial;
         if let Some(error) = read.err().or(trouble) {
             self.say(Level::ERROR, "database", &error.to_string());
         }
-        // One order that says who is out, and by that who is not.
-        let serials = self.effects.acts.iter().map(|act| act.serial);
-        self.serial = serials.max().unwrap_or(self.serial);
-        self.effects.acts.retain(|act| {
-            !(matches!(act.verb, crate::jail::Verb::Ban(_))
-                && specs.iter().any(|spec| *spec.name == *act.jail))
-        });
         self.settle();
         for spec in specs {
             self.synchronise(&spec.name.as_str().into());
@@ -470,11 +476,30 @@ impl Guard {
 
     /// Has a jail's firewall hold exactly what the jail holds.
     fn synchronise(&mut self, name: &JailName) {
-        let bans = self.bans_of(name);
-        let call = self.call(name, &bans);
-        let mut job = Job::new(Verb::Sync, bans, call);
-        job.serial = self.serial;
-        self.order(Arc::clone(name), job);
+        let Some(runner) = self.runners.get(name) else { return };
+        let mut full = self.waiting.iter().any(|(jail, _)| jail == name);
+        let mut bans = self.bans_of(name).peekable();
+        let mut wait = Vec::new();
+        loop {
+            let part: Vec<Ban> = bans.by_ref().take(RESTORED_PER_CALL).collect();
+            let mut job = Job::new(Verb::Sync, Vec::new(), self.call(name, &part));
+            (job.bans, job.more, job.serial) = (part, bans.peek().is_some(), self.serial);
+            let more = job.more;
+            match full {
+                true => wait.push(job),
+                false => {
+                    if let Err(job) = runner.order(job) {
+                        full = true;
+                        wait.push(*job);
+                    }
+                }
+            }
+            if !more {
+                break;
+            }
+        }
+        drop(bans);
+        self.waiting.extend(wait.into_iter().map(|job| (Arc::clone(name), job)));
     }
 
     /// Reads the configuration again: of one jail, or all of it.

@@ -491,6 +491,10 @@ impl Guard {
             self.say(Level::ERROR, "actions", &text);
         }
         self.release(&outcome);
+        if outcome.verb == Some(runner::Verb::Sync) {
+            // What it took to bring back a million bans is not needed any more.
+            self.thrift_due = Some(self.now.plus_secs(THRIFT_AT_START_S));
+        }
         if outcome.stale || (outcome.lost && outcome.error.is_none()) {
             let why = if outcome.lost { "was flushed by somebody" } else { "forgets bans soon" };
             let (jail, action) = (Arc::clone(&outcome.jail), Arc::clone(&outcome.action));

@@ -131,7 +131,8 @@ impl Guard {
         let names: Vec<JailName> = self.engine.jails().cloned().collect();
         for name in names {
             let ordered: Vec<bool> = self.engine.bans(&name).map(|ban| ban.ordered).collect();
-            for (ban, ordered) in self.bans_of(&name).into_iter().zip(ordered) {
+            for (ban, ordered) in self.bans_of(&name).collect::<Vec<Ban>>().into_iter().zip(ordered)
+            {
                 self.entries.push(Entry::Ban { jail: Arc::clone(&name), ban, ordered });
             }
         }
@@ -157,7 +158,7 @@ impl Guard {
             _ => bans,
         };
         let call = self.call(&jail, &bans);
-        self.order(jail, Job { verb, bans, call, action, serial });
+        self.order(jail, Job { verb, bans, call, more: false, action, serial });
     }
 
     /// True if a jail runs commands of the administrator's own, which may tell what led to a ban.
@@ -232,16 +233,17 @@ impl Guard {
 
     /// All bans of a jail once more for one of its actions, whose kernel forgot them or will soon.
     pub(super) fn ban_anew(&mut self, jail: &JailName, action: Option<Arc<str>>) {
-        let bans = self.bans_of(jail);
+        let bans: Vec<Ban> = self.bans_of(jail).collect();
         let call = self.call(jail, &bans);
-        let job = Job { verb: runner::Verb::Reban, bans, call, action, serial: self.serial };
+        let serial = self.serial;
+        let job = Job { verb: runner::Verb::Reban, bans, call, more: false, action, serial };
         self.order(Arc::clone(jail), job);
     }
 
     /// All bans of a jail, without what led to them.
-    pub(super) fn bans_of(&self, jail: &str) -> Vec<Ban> {
+    pub(super) fn bans_of(&self, jail: &str) -> impl Iterator<Item = Ban> {
         let none = Arc::new(Evidence::default());
-        let ban = |ban: jail::BanView| Ban {
+        let ban = move |ban: jail::BanView| Ban {
             id: ban.id,
             from: ban.from,
             time: match ban.until {
@@ -255,7 +257,7 @@ impl Guard {
             restored: true,
             evidence: Arc::clone(&none),
         };
-        self.engine.bans(jail).map(ban).collect()
+        self.engine.bans(jail).map(ban)
     }
 
     /// Answers for the tags that only we can answer.

@@ -52,6 +52,11 @@ impl Unit {
         passes * (items * self.home.shape().element_len() + messages * (64 + self.set.len()))
     }
 
+    /// Bytes of one element among many.
+    fn each(&self) -> usize {
+        self.len(400).div_ceil(400).max(1)
+    }
+
     fn write(&self, number: usize, transaction: &mut Transaction) {
         let (set, shape, items) = (&self.set, self.home.shape(), || self.items.iter().copied());
         // To add what is to be deleted makes it be there: a deletion of nothing undoes the lot.
@@ -92,28 +97,46 @@ impl Netlink {
         let mut batch: Vec<Unit> = Vec::new();
         let mut used = 0;
         for unit in units {
-            let Unit { home, set, mode, mut items } = unit;
+            let Unit { home, set, mode, items } = unit;
             let most = if home.is_interval() { most } else { most.min(HASH_BYTES_MAX) };
-            while !items.is_empty() {
+            let mut items = items.into_iter();
+            while items.len() > 0 {
                 let mut part = Unit { home, set: set.clone(), mode, items: Vec::new() };
-                if used + part.len(items.len()) <= most {
-                    part.items = std::mem::take(&mut items);
-                } else {
-                    let each = part.len(400).div_ceil(400).max(1);
-                    let room = most.saturating_sub(used) / each;
-                    if room == 0 || room < 100 && used > 0 {
-                        self.commit(std::mem::take(&mut batch), failed)?;
-                        used = 0;
-                        continue;
-                    }
-                    let rest = items.split_off(room.min(items.len()));
-                    part.items = std::mem::replace(&mut items, rest);
+                let room = match used + part.len(items.len()) <= most {
+                    true => items.len(),
+                    false => most.saturating_sub(used) / part.each(),
+                };
+                if room == 0 || room < items.len().min(100) && used > 0 {
+                    self.commit(std::mem::take(&mut batch), failed)?;
+                    used = 0;
+                    continue;
                 }
+                part.items.extend(items.by_ref().take(room));
                 used += part.len(part.items.len());
                 batch.push(part);
             }
         }
         self.commit(batch, failed)
+    }
+
+    /// Does the same with any number of elements of one hash, of which only those of one transaction
+    /// are in memory at a time.
+    pub(super) fn stream(
+        &mut self,
+        (home, set, mode): (Home, &str, Mode),
+        mut items: impl Iterator<Item = Item>,
+        failed: &mut Vec<(Cidr, String)>,
+    ) -> Result<(), Fault> {
+        let most = self.socket.send_max().saturating_sub(HEADROOM).min(HASH_BYTES_MAX);
+        let part = |items| Unit { home, set: set.to_owned(), mode, items };
+        let room = (most / part(Vec::new()).each()).max(1);
+        loop {
+            let some: Vec<Item> = items.by_ref().take(room).collect();
+            if some.is_empty() {
+                return Ok(());
+            }
+            self.commit(vec![part(some)], failed)?;
+        }
     }
 
     /// One transaction; elements that the kernel refuses are left out and named.

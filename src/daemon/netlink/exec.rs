@@ -2,16 +2,16 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use super::{Fault, Netlink, Own, Part, Sockets, Watch};
+use super::{Fault, Netlink, Own, Part, Sockets, Watch, watch::Ear};
 use crate::{
-    action::sets::{Change, SetBatch, SetVerb},
+    action::sets::{Change, NftGuard, SetBatch, SetVerb},
     daemon::runner::exec::{Done, Failed, Why},
     net::Cidr,
 };
@@ -19,9 +19,33 @@ use crate::{
 /// After a socket failed the watch is opened anew after so long.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// So many elements of one batch are worth ceasing to listen for.
+const LOUD: usize = 500;
+
+/// Of a long list one element in so many is asked for afterwards: about one of each transaction.
+const WITNESS_EVERY: usize = 2000;
+
+/// An element that lapses within so many seconds is no witness.
+const WITNESS_S: u64 = 120;
+
 /// Counts what others did to our table, for everybody who wants to know.
 #[derive(Clone, Debug, Default)]
-pub struct Losses(Arc<AtomicU64>);
+pub struct Losses(Arc<Heard>);
+
+#[derive(Debug, Default)]
+struct Heard {
+    count: AtomicU64,
+    listening: Mutex<Listening>,
+}
+
+#[derive(Debug, Default)]
+struct Listening {
+    ear: Option<Ear>,
+    /// So many want silence.
+    deaf: usize,
+    /// It could not be made to listen again.
+    broken: bool,
+}
 
 impl Losses {
     /// Begins to listen, on a thread of its own.
@@ -31,22 +55,21 @@ impl Losses {
     pub fn watch(own: &Own) -> Result<Losses, Fault> {
         let mut watch = Watch::open(own)?;
         let losses = Losses::default();
-        let (counter, own) = (Arc::downgrade(&losses.0), own.clone());
+        losses.listening().ear = Some(watch.ear());
+        let (heard, own) = (Arc::downgrade(&losses.0), own.clone());
         let work = move || {
             loop {
-                let heard = watch.wait(None);
-                let Some(counter) = counter.upgrade() else { return };
-                match heard {
+                let lost = watch.wait(None);
+                let Some(losses) = heard.upgrade().map(Losses) else { return };
+                match lost {
                     Ok(lost) if lost.is_empty() => {}
-                    Ok(_) => {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                    }
+                    Ok(_) => losses.more(),
                     Err(_) => {
-                        counter.fetch_add(1, Ordering::Relaxed);
-                        drop(counter);
+                        losses.more();
                         thread::sleep(PAUSE);
                         if let Ok(another) = Watch::open(&own) {
                             watch = another;
+                            losses.replace(watch.ear());
                         }
                     }
                 }
@@ -56,8 +79,60 @@ impl Losses {
         Ok(losses)
     }
 
-    fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// Nothing is listened to until what this gives back is dropped; what happened meanwhile counts
+    /// as a loss then, whatever it was, so that everybody looks.
+    pub fn deafen(&self) -> Deaf<'_> {
+        let mut listening = self.listening();
+        listening.deaf += 1;
+        if listening.deaf == 1 {
+            listening.listen(false);
+        }
+        Deaf(self)
+    }
+
+    fn more(&self) {
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn replace(&self, ear: Ear) {
+        let mut listening = self.listening();
+        listening.ear = Some(ear);
+        listening.broken = false;
+        if listening.deaf > 0 {
+            listening.listen(false);
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.0.listening.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// None if nobody tells.
+    fn count(&self) -> Option<u64> {
+        (!self.listening().broken).then(|| self.0.count.load(Ordering::Relaxed))
+    }
+}
+
+impl Listening {
+    fn listen(&mut self, on: bool) {
+        // Where it goes on listening although it should not, things are slower and nothing else.
+        let done = self.ear.as_ref().map(|ear| ear.listen(on));
+        self.broken = on && matches!(done, Some(Err(_)));
+    }
+}
+
+/// The time in which nobody listens.
+#[derive(Debug)]
+pub struct Deaf<'a>(&'a Losses);
+
+impl Drop for Deaf<'_> {
+    fn drop(&mut self) {
+        let mut listening = self.0.listening();
+        listening.deaf = listening.deaf.saturating_sub(1);
+        if listening.deaf == 0 {
+            listening.listen(true);
+            self.0.more();
+        }
     }
 }
 
@@ -88,7 +163,7 @@ impl Kernel {
     /// For one jail. `losses` is the watch over our table; `cuts` says that connections which are
     /// there already end with a ban.
     pub fn new(own: &Own, losses: Option<Losses>, cuts: bool) -> Kernel {
-        let seen = losses.as_ref().map_or(0, Losses::count);
+        let seen = losses.as_ref().and_then(Losses::count).unwrap_or(0);
         Kernel {
             own: own.clone(),
             nft: Way::Untried,
@@ -127,7 +202,18 @@ impl Kernel {
             self.blind = true;
             return None;
         };
-        let applied = match netlink.apply(batch) {
+        let deaf = self.losses.as_ref().filter(|_| is_loud(batch)).map(Losses::deafen);
+        let applied = netlink.apply(batch);
+        drop(deaf);
+        // Only now, when all that comes is heard again: who emptied the sets meanwhile took some of
+        // these with him.
+        let applied = match (applied, witnesses(batch)) {
+            (Ok(applied), Some(check)) if applied.failed.is_empty() => {
+                netlink.apply(&check).map(|_| applied)
+            }
+            (applied, _) => applied,
+        };
+        let applied = match applied {
             Ok(applied) => applied,
             Err(fault) if fault.is_unavailable() => {
                 self.notes.push(format!("{fault}; bans go by the tool {tool}"));
@@ -171,7 +257,7 @@ impl Kernel {
     /// True once after each time that somebody changed our table; none where nobody tells.
     pub fn disturbed(&mut self) -> Option<bool> {
         let losses = self.losses.as_ref().filter(|_| !self.blind)?;
-        let count = losses.count();
+        let count = losses.count()?;
         let disturbed = count != self.seen;
         self.seen = count;
         Some(disturbed)
@@ -181,6 +267,27 @@ impl Kernel {
     pub fn notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }
+}
+
+/// True if the kernel would have so much to tell of it that it is better not listened to.
+fn is_loud(batch: &SetBatch) -> bool {
+    match batch {
+        SetBatch::Nft { verb: SetVerb::Change(changes), .. } => changes.len() >= LOUD,
+        SetBatch::Nft { verb: SetVerb::Exactly(roll), .. } => roll.len() >= LOUD,
+        // How much that takes away only the kernel knows.
+        SetBatch::Nft { verb: SetVerb::Flush, .. } => true,
+        _ => false,
+    }
+}
+
+/// Asks for some of what goes in several transactions, between which anything may happen.
+fn witnesses(batch: &SetBatch) -> Option<SetBatch> {
+    let SetBatch::Nft { guard, verb: SetVerb::Exactly(roll) } = batch else { return None };
+    let stays = |timeout_s: Option<u64>| timeout_s.is_none_or(|s| s > WITNESS_S);
+    let singles = roll.iter().filter(|(net, timeout_s)| net.is_single() && stays(*timeout_s));
+    let some: Vec<Cidr> = singles.step_by(WITNESS_EVERY).map(|(net, _)| net).collect();
+    let guard: NftGuard = guard.clone();
+    (!some.is_empty()).then(|| SetBatch::Nft { guard, verb: SetVerb::Check(some) })
 }
 
 fn failed(fault: &Fault) -> Failed {

@@ -8,7 +8,8 @@ use super::{
     diff::Diff,
     fault::Fault,
     ipset::{self, Item, Shape, State},
-    millis, wanted,
+    millis,
+    resync::{Wanted, sorted},
     watch::Lost,
 };
 use crate::{
@@ -47,9 +48,8 @@ impl Netlink {
                 }
             }
             SetVerb::Change(changes) => self.ipset_change(guard, changes, &mut applied.failed)?,
-            SetVerb::Exactly(changes) => {
-                let mut wanted = wanted(changes);
-                let done = self.ipset_reconcile(guard, &mut wanted)?;
+            SetVerb::Exactly(roll) => {
+                let done = self.ipset_reconcile(guard, Wanted::Roll(roll))?;
                 applied.notes.extend(done.note());
                 applied.failed = done.failed;
             }
@@ -366,22 +366,24 @@ impl Netlink {
     pub(super) fn ipset_reconcile(
         &mut self,
         guard: &IpsetGuard,
-        wanted: &mut [Element],
+        wanted: Wanted<'_>,
     ) -> Result<Reconciled, Fault> {
         const LONGEST_MS: u64 = IPSET_TIMEOUT_MAX_S * 1000;
         let mut done = Reconciled::default();
         for (set, prefixes) in own(guard) {
-            let in_set = |element: &&Element| {
+            let in_set = |element: &Element| {
                 let net = element.net;
                 family_of(net) == guard.family && net.is_single() != prefixes
             };
-            let mut own: Vec<Element> = wanted
-                .iter()
+            let halves = wanted
+                .all()
                 .filter(in_set)
-                .flat_map(|element| halves(element.net).map(|net| Element { net, ..*element }))
-                .collect();
-            own.sort_unstable();
-            own.dedup_by_key(|element| element.net);
+                .flat_map(|element| halves(element.net).map(move |net| Element { net, ..element }));
+            if self.ipset_state(set)?.is_some_and(|state| state.elements == 0) {
+                done.added += self.ipset_fill(set, halves, &mut done.failed)?;
+                continue;
+            }
+            let own = sorted(halves);
             let mut diff = Diff::of(&own, TOLERANCE_MS, Some(LONGEST_MS));
             let since = Stopwatch::start();
             self.ipset_dump(set, |item| match item {
@@ -403,6 +405,26 @@ impl Netlink {
             done.count(&result);
         }
         Ok(done)
+    }
+
+    /// Fills a set in which nothing is; how many it got.
+    fn ipset_fill(
+        &mut self,
+        set: &str,
+        mut elements: impl Iterator<Item = Element>,
+        failed: &mut Vec<(Cidr, String)>,
+    ) -> Result<usize, Fault> {
+        let item = |element: Element| Item { net: element.net, timeout_ms: element.left_ms };
+        let mut added = 0;
+        loop {
+            let some: Vec<Item> =
+                elements.by_ref().take(ipset::MESSAGE_ELEMENTS_MAX).map(item).collect();
+            if some.is_empty() {
+                return Ok(added);
+            }
+            added += some.len();
+            self.ipset_run(set, true, &some, failed)?;
+        }
     }
 
     fn ipset_do(&mut self, what: &str, write: impl FnOnce(&mut Writer, u32)) -> Result<(), Fault> {

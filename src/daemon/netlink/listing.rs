@@ -26,6 +26,12 @@ impl Found {
     pub(super) fn set(&self, name: &str) -> Option<Shape> {
         self.sets.iter().find(|set| set.0 == name).map(|set| set.1)
     }
+
+    /// Of which sets a spare one is there, left behind by somebody who died.
+    pub(super) fn spared(&self, guard: &NftGuard) -> Vec<Home> {
+        let has_spare = |home: &Home| self.set(&home.spare(&guard.sets)) == Some(home.shape());
+        Home::ALL.into_iter().filter(has_spare).collect()
+    }
 }
 
 impl Netlink {

@@ -11,8 +11,8 @@
 //! one opens its own. Where it cannot be opened ([`Fault::is_unavailable`]) the tools have to do.
 //!
 //! What is promised:
-//! - Elements given to one `apply` go in one transaction as long as the socket's buffer holds it
-//!   (100 000 where it may be forced, some 5 000 where not), else in several; each is atomic.
+//! - Elements given to one `apply` go in transactions of some thousands, in which the kernel is
+//!   quickest; each is atomic.
 //! - An element that the kernel refuses is named with the kernel's reason and keeps none of the
 //!   others out.
 //! - Prefixes may overlap. An interval set of the kernel cannot hold that, so it gets pieces that
@@ -46,7 +46,7 @@ pub mod watch;
 use std::collections::HashMap;
 
 use crate::{
-    action::sets::{Change, IpsetGuard, NftGuard, SetBatch},
+    action::sets::{IpsetGuard, NftGuard, SetBatch},
     net::Cidr,
     time::Stopwatch,
 };
@@ -123,26 +123,6 @@ impl Reconciled {
     }
 }
 
-/// The elements that a batch adds, each once, with the longest of its times.
-fn wanted(changes: &[Change]) -> Vec<Element> {
-    let mut found: Vec<Element> = changes
-        .iter()
-        .filter_map(|change| match change {
-            Change::Add { net, timeout_s } => {
-                Some(Element { net: *net, left_ms: timeout_s.map(|s| s.saturating_mul(1000)) })
-            }
-            Change::Delete { .. } => None,
-        })
-        .collect();
-    // For ever is longest.
-    let length = |element: &Element| element.left_ms.unwrap_or(u64::MAX);
-    found.sort_unstable_by(|one, other| {
-        one.net.cmp(&other.net).then(length(other).cmp(&length(one)))
-    });
-    found.dedup_by_key(|element| element.net);
-    found
-}
-
 /// So many strangers are named; the rest is counted.
 pub const NAMED_MAX: usize = 100;
 
@@ -217,20 +197,17 @@ impl Netlink {
     }
 
     /// Makes the sets hold `wanted` and nothing else: adds, refreshes times that are off by more
-    /// than two seconds, removes what is not wanted. Sorts `wanted`, in which nothing may stand
-    /// twice.
+    /// than two seconds, removes what is not wanted. Of what stands twice in `wanted` the longest
+    /// time counts.
     ///
-    /// A hash of nf_tables with very many elements is written anew in one transaction instead, as
-    /// the kernel takes a minute to list a million: then strangers go without being named.
+    /// A hash of nf_tables with very many elements is made anew instead, beside the old one, as the
+    /// kernel takes a minute to list a million: then strangers go without being named.
     ///
     /// # Errors
     ///
     /// As for [`Netlink::apply`]; the sets have to be there.
-    pub fn reconcile(
-        &mut self,
-        guard: Guard<'_>,
-        wanted: &mut [Element],
-    ) -> Result<Reconciled, Fault> {
+    pub fn reconcile(&mut self, guard: Guard<'_>, wanted: &[Element]) -> Result<Reconciled, Fault> {
+        let wanted = resync::Wanted::Elements(wanted);
         match guard {
             Guard::Nft(guard) => self.nft_reconcile(guard, wanted),
             Guard::Ipset(guard) => self.ipset_reconcile(guard, wanted),

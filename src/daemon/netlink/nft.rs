@@ -96,6 +96,12 @@ impl Home {
         }
     }
 
+    /// The name of a set that holds the same while that one is made anew. No jail's name has a
+    /// slash, so that it is no other jail's.
+    pub fn spare(self, sets: &Sets) -> String {
+        format!("{}/spare", self.name(sets))
+    }
+
     /// True for IPv6.
     pub fn v6(self) -> bool {
         matches!(self, Home::Addr6 | Home::Wide6 | Home::Net6)

@@ -3,7 +3,7 @@
 use super::{
     Element, NAMED_MAX, Netlink, Reconciled, TOLERANCE_MS,
     codec::Writer,
-    commit::{HEADROOM, Mode, Unit, refused},
+    commit::{Mode, Unit},
     cover::{Edit, Piece, Span, Until},
     diff::{self, Diff},
     fault::{Fault, Part},
@@ -12,36 +12,92 @@ use super::{
     socket::Socket,
     tables::{edit_units, item},
 };
-use crate::{action::sets::NftGuard, net::Cidr, time::Stopwatch};
+use crate::{
+    action::sets::{NftGuard, Roll},
+    net::Cidr,
+    time::Stopwatch,
+};
 
 /// So many elements of a hash are compared with what is wanted. The kernel walks from the start for
 /// each datagram of a dump: 100 000 take it half a second, a million nearly a minute.
 pub(super) const LISTED_MAX: usize = 150_000;
 
+/// What sets are to hold, as whoever asks has written it down.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'a> {
+    Roll(&'a Roll),
+    Elements(&'a [Element]),
+}
+
+impl Wanted<'_> {
+    /// All of it, in no order; what stands in it twice comes twice.
+    pub(super) fn all(&self) -> Box<dyn Iterator<Item = Element> + '_> {
+        let element = |(net, timeout_s): (Cidr, Option<u64>)| Element {
+            net,
+            left_ms: timeout_s.map(|s| s.saturating_mul(1000)),
+        };
+        match self {
+            Wanted::Roll(roll) => Box::new(roll.iter().map(element)),
+            Wanted::Elements(elements) => Box::new(elements.iter().copied()),
+        }
+    }
+
+    /// What belongs into one of the sets of nf_tables.
+    fn of(&self, home: Home) -> Box<dyn Iterator<Item = Element> + '_> {
+        match self {
+            // A million of the one kind need not be looked at for the sake of each other.
+            Wanted::Roll(roll) if home != Home::Addr4 && roll.others().next().is_none() => {
+                Box::new(std::iter::empty())
+            }
+            _ => Box::new(self.all().filter(move |element| Home::of(element.net) == home)),
+        }
+    }
+
+    fn items(&self, home: Home) -> impl Iterator<Item = Item> {
+        self.of(home).map(|element| item(element.net, element.left_ms))
+    }
+}
+
+/// In the order of their addresses, each once with the longest of its times.
+pub(super) fn sorted(elements: impl Iterator<Item = Element>) -> Vec<Element> {
+    let mut found: Vec<Element> = elements.collect();
+    // For ever is longest.
+    let length = |element: &Element| element.left_ms.unwrap_or(u64::MAX);
+    found.sort_unstable_by(|one, other| {
+        one.net.cmp(&other.net).then(length(other).cmp(&length(one)))
+    });
+    found.dedup_by_key(|element| element.net);
+    found
+}
+
 impl Netlink {
     pub(super) fn nft_reconcile(
         &mut self,
         guard: &NftGuard,
-        wanted: &mut [Element],
+        wanted: Wanted<'_>,
     ) -> Result<Reconciled, Fault> {
         let mut done = Reconciled::default();
         let mut units = Vec::new();
         let mut failed = Vec::new();
-        wanted.sort_unstable_by_key(|element| (Home::of(element.net), element.net));
         self.nft_forget(guard);
+        self.nft_unspare(guard, wanted, &mut failed)?;
         for home in Home::ALL {
             let set = home.name(&guard.sets);
-            let from = wanted.partition_point(|element| Home::of(element.net) < home);
-            let to = wanted.partition_point(|element| Home::of(element.net) <= home);
-            let own = wanted.get(from..to).unwrap_or_default();
+            let own_len = wanted.of(home).count();
+            if own_len > LISTED_MAX && !home.is_interval() {
+                done.refreshed += own_len;
+                self.nft_replace(guard, home, wanted, &mut failed)?;
+                continue;
+            }
+            let own = sorted(wanted.of(home));
             if home.is_interval() {
-                let edit = self.nft_reconcile_intervals(guard, home, own, &mut done)?;
+                let edit = self.nft_reconcile_intervals(guard, home, &own, &mut done)?;
                 units.extend(edit_units(guard, home, &edit, self.now_ms()));
                 continue;
             }
-            let Some(result) = self.nft_diff(home, &set, own)? else {
-                done.refreshed += own.len();
-                self.nft_replace(home, &set, own, &mut failed)?;
+            let Some(result) = self.nft_diff(home, &set, &own)? else {
+                done.refreshed += own_len;
+                self.nft_replace(guard, home, wanted, &mut failed)?;
                 continue;
             };
             let unit = |mode, items| Unit { home, set: set.clone(), mode, items };
@@ -61,20 +117,19 @@ impl Netlink {
         if run.is_err() || !failed.is_empty() {
             self.nft_forget(guard);
         }
+        failed.sort_unstable();
+        failed.dedup_by_key(|(net, _)| *net);
         done.failed = failed;
         run.map(|()| done)
     }
 
-    /// Holds a hash against what is wanted; none if there is too much to compare.
+    /// Holds a hash against what is wanted; none if it holds too much to compare.
     pub(super) fn nft_diff(
         &mut self,
         home: Home,
         set: &str,
         own: &[Element],
     ) -> Result<Option<diff::Found>, Fault> {
-        if own.len() > LISTED_MAX {
-            return Ok(None);
-        }
         let mut diff = Diff::of(own, TOLERANCE_MS, None);
         let since = Stopwatch::start();
         let mut seen = 0;
@@ -103,40 +158,72 @@ impl Netlink {
         Ok((seen <= 2 * LISTED_MAX).then(|| diff.end()))
     }
 
-    /// Makes a hash hold these and nothing else without a look at it: in one transaction where it
-    /// fits; else they are refreshed, and what else is in stays.
-    pub(super) fn nft_replace(
+    /// Makes a hash hold what is wanted and nothing else without a look at it. Nobody is let in
+    /// meanwhile: where something is in it, a spare set is filled first, and both are asked until
+    /// the hash, made anew, is full.
+    fn nft_replace(
         &mut self,
+        guard: &NftGuard,
         home: Home,
-        set: &str,
-        own: &[Element],
+        wanted: Wanted<'_>,
         failed: &mut Vec<(Cidr, String)>,
     ) -> Result<(), Fault> {
-        if self.nft_is_empty(set)? {
-            // As behind a start of the machine: nobody waits for anything that would be lost.
-            let items = own.iter().map(|element| item(element.net, element.left_ms)).collect();
-            let unit = Unit { home, set: set.to_owned(), mode: Mode::Fresh, items };
-            return self.run(vec![unit], failed);
-        }
-        let shape = home.shape();
-        let items = || own.iter().map(|element| item(element.net, element.left_ms));
-        let needed = own.len() * (shape.element_len() + 1) + HEADROOM;
-        if needed <= self.socket.send_max() {
+        let (set, spare, shape) = (home.name(&guard.sets), home.spare(&guard.sets), home.shape());
+        if !self.nft_is_empty(&set)? {
             let mut transaction = Transaction::begin(self.socket.next_seq(), None);
-            transaction.flush_set(set);
-            transaction.add(0, set, shape, items(), false);
-            let refusals = self.send(&mut transaction)?;
-            let Some(first) = refusals.into_iter().next() else { return Ok(()) };
-            // One element that is refused: below they are tried with care.
-            if first.offset.is_none() {
-                return Err(refused(&transaction, first, &[]));
+            transaction.set(&spare, shape);
+            self.do_all(transaction)?;
+            self.stream((home, &spare, Mode::Fresh), wanted.items(home), failed)?;
+            let changed = self.nft_write(guard, |transaction, rules| {
+                rules.write(transaction, &[home]);
+                // To forget a set is cheaper than to delete each of its elements.
+                transaction.delete_set(&set);
+                transaction.set(&set, shape);
+                Vec::new()
+            });
+            match changed {
+                // Somebody's own rule asks it, too.
+                Err(fault) if fault.errno() == Some(libc::EBUSY) => {
+                    self.nft_write(guard, |transaction, rules| {
+                        rules.write(transaction, &[home]);
+                        transaction.flush_set(&set);
+                        Vec::new()
+                    })?;
+                }
+                changed => drop(changed?),
             }
+            self.stream((home, &set, Mode::Fresh), wanted.items(home), failed)?;
+            return self.nft_drop_spares(guard, &[home]);
         }
-        for chunk in own.chunks(LISTED_MAX) {
-            let items = chunk.iter().map(|element| item(element.net, element.left_ms)).collect();
-            let unit = Unit { home, set: set.to_owned(), mode: Mode::Refresh, items };
-            self.run(vec![unit], failed)?;
+        // As behind a start of the machine: nobody waits for anything that would be lost.
+        self.stream((home, &set, Mode::Fresh), wanted.items(home), failed)
+    }
+
+    /// Who died while a set was made anew left a spare one that is asked as well: it goes as soon
+    /// as it is not needed any more.
+    fn nft_unspare(
+        &mut self,
+        guard: &NftGuard,
+        wanted: Wanted<'_>,
+        failed: &mut Vec<(Cidr, String)>,
+    ) -> Result<(), Fault> {
+        let spared = self.nft_found()?.spared(guard);
+        for home in &spared {
+            let set = home.name(&guard.sets);
+            self.stream((*home, &set, Mode::Refresh), wanted.items(*home), failed)?;
         }
+        match spared.is_empty() {
+            true => Ok(()),
+            false => self.nft_drop_spares(guard, &spared),
+        }
+    }
+
+    fn nft_drop_spares(&mut self, guard: &NftGuard, spared: &[Home]) -> Result<(), Fault> {
+        self.nft_write(guard, |transaction, rules| {
+            rules.write(transaction, &[]);
+            spared.iter().for_each(|home| transaction.delete_set(&home.spare(&guard.sets)));
+            Vec::new()
+        })?;
         Ok(())
     }
 

@@ -86,8 +86,15 @@ pub fn ports(guard: &NftGuard) -> Vec<Item> {
     joined.into_iter().map(item).collect()
 }
 
-/// Writes all rules of the chain, which is empty; sets are there.
-pub fn write(transaction: &mut Transaction, guard: &NftGuard, protocols: &[u8], verdict: Verdict) {
+/// Writes all rules of the chain, which is empty; sets are there. Of `spared` the spare sets are
+/// asked as well.
+pub fn write(
+    transaction: &mut Transaction,
+    guard: &NftGuard,
+    spared: &[Home],
+    protocols: &[u8],
+    verdict: Verdict,
+) {
     let chain = &guard.chain;
     let what = |of: &str| format!("add the rule of chain {chain} for {of}");
     transaction.rule(chain, what("replies"), |writer| {
@@ -108,48 +115,62 @@ pub fn write(transaction: &mut Transaction, guard: &NftGuard, protocols: &[u8], 
                 decide(writer, 1);
             });
         }
-        let several = match protocols {
-            [] | [_] => None,
-            several => Some(transaction.anonymous(Shape::PROTOCOLS, several)),
-        };
-        let set = home.name(&guard.sets);
-        transaction.rule(chain, what(&set), |writer| {
-            meta(writer, 15);
-            let (family, offset, length) =
-                if home.v6() { (NFPROTO_IPV6, 8, 16) } else { (NFPROTO_IPV4, 12, 4) };
-            compare(writer, &[family]);
-            payload(writer, 1, offset, length);
-            if home == Home::Wide6 {
-                mask64(writer);
-            }
-            look_up(writer, &set, None);
-            match (protocols, several) {
-                ([one], _) => {
-                    meta(writer, 16);
-                    compare(writer, &[*one]);
-                }
-                (_, Some(several)) => {
-                    meta(writer, 16);
-                    look_up(writer, "__set%d", Some(several));
-                }
-                _ => (),
-            }
-            if !guard.ports.ranges.is_empty() {
-                match guard.priority > CONNTRACK {
-                    true => ct(writer, 12, Some(0)),
-                    false => payload(writer, 2, 2, 2),
-                }
-                look_up(writer, &guard.port_set, None);
-            }
-            if guard.counter {
-                counter(writer);
-            }
-            match verdict {
-                Verdict::Drop => decide(writer, 0),
-                Verdict::Reject => reject(writer),
-            }
-        });
+        let spare = spared.contains(&home).then(|| home.spare(&guard.sets));
+        for set in [home.name(&guard.sets)].into_iter().chain(spare) {
+            ask(transaction, guard, (home, &set), protocols, verdict);
+        }
     }
+}
+
+/// The rule that asks one set.
+fn ask(
+    transaction: &mut Transaction,
+    guard: &NftGuard,
+    (home, set): (Home, &str),
+    protocols: &[u8],
+    verdict: Verdict,
+) {
+    let several = match protocols {
+        [] | [_] => None,
+        several => Some(transaction.anonymous(Shape::PROTOCOLS, several)),
+    };
+    let what = format!("add the rule of chain {} for {set}", guard.chain);
+    transaction.rule(&guard.chain, what, |writer| {
+        meta(writer, 15);
+        let (family, offset, length) =
+            if home.v6() { (NFPROTO_IPV6, 8, 16) } else { (NFPROTO_IPV4, 12, 4) };
+        compare(writer, &[family]);
+        payload(writer, 1, offset, length);
+        if home == Home::Wide6 {
+            mask64(writer);
+        }
+        look_up(writer, set, None);
+        match (protocols, several) {
+            ([one], _) => {
+                meta(writer, 16);
+                compare(writer, &[*one]);
+            }
+            (_, Some(several)) => {
+                meta(writer, 16);
+                look_up(writer, "__set%d", Some(several));
+            }
+            _ => (),
+        }
+        if !guard.ports.ranges.is_empty() {
+            match guard.priority > CONNTRACK {
+                true => ct(writer, 12, Some(0)),
+                false => payload(writer, 2, 2, 2),
+            }
+            look_up(writer, &guard.port_set, None);
+        }
+        if guard.counter {
+            counter(writer);
+        }
+        match verdict {
+            Verdict::Drop => decide(writer, 0),
+            Verdict::Reject => reject(writer),
+        }
+    });
 }
 
 /// One expression: its name, and what it is told.

@@ -10,7 +10,8 @@ use super::{
     fault::Fault,
     listing::Found,
     nft::{self, Home, Item, Shape, Transaction},
-    rules, wanted,
+    resync::Wanted,
+    rules,
 };
 use crate::{
     action::sets::{Change, NFT_TABLE, NftGuard, SetVerb, Verdict},
@@ -23,9 +24,8 @@ impl Netlink {
         match verb {
             SetVerb::Start => applied.notes = self.nft_start(guard)?,
             SetVerb::Change(changes) => applied.failed = self.nft_change(guard, changes)?,
-            SetVerb::Exactly(changes) => {
-                let mut wanted = wanted(changes);
-                let done = self.nft_reconcile(guard, &mut wanted)?;
+            SetVerb::Exactly(roll) => {
+                let done = self.nft_reconcile(guard, Wanted::Roll(roll))?;
                 applied.notes.extend(done.note());
                 applied.failed = done.failed;
             }
@@ -39,21 +39,31 @@ impl Netlink {
 
     pub(super) fn nft_start(&mut self, guard: &NftGuard) -> Result<Vec<String>, Fault> {
         self.nft_forget(guard);
+        let found = self.nft_found()?;
+        self.nft_write(guard, |transaction, rules| write_start(transaction, guard, &found, rules))
+    }
+
+    /// One transaction with the rules of the chain in it, begun anew if the kernel does not take
+    /// them as they should be; what there is to say.
+    pub(super) fn nft_write(
+        &mut self,
+        guard: &NftGuard,
+        write: impl Fn(&mut Transaction, &Rules<'_>) -> Vec<String>,
+    ) -> Result<Vec<String>, Fault> {
         let protocols = rules::protocols(guard).map_err(|name| {
             Fault::Missing(format!("a number for the protocol \"{name}\" (write it as a number)"))
         })?;
-        let found = self.nft_found()?;
         let mut notes = Vec::new();
-        let mut verdict = guard.verdict;
+        let mut rules = Rules { guard, protocols: &protocols, verdict: guard.verdict };
         loop {
             let mut transaction = Transaction::begin(self.socket.next_seq(), None);
-            notes.extend(write_start(&mut transaction, guard, &found, &protocols, verdict));
+            notes.extend(write(&mut transaction, &rules));
             let refusals = self.send(&mut transaction)?;
             let Some(first) = refusals.into_iter().next() else { return Ok(notes) };
             // Old kernels have no `reject` at this hook, or have it in a module that is not there.
             let no_reject = [libc::EOPNOTSUPP, libc::ENOENT, libc::EINVAL].contains(&first.errno);
-            if verdict == Verdict::Reject && no_reject {
-                verdict = Verdict::Drop;
+            if rules.verdict == Verdict::Reject && no_reject {
+                rules.verdict = Verdict::Drop;
                 notes = vec![format!(
                     "the kernel takes no reject at prerouting ({}): chain {} drops instead",
                     super::fault::words(first.errno),
@@ -142,8 +152,8 @@ impl Netlink {
         self.nft_forget(guard);
         let found = self.nft_found()?;
         let mut transaction = Transaction::begin(self.socket.next_seq(), None);
-        for home in Home::ALL {
-            let set = home.name(&guard.sets);
+        let homes = Home::ALL.iter();
+        for set in homes.flat_map(|home| [home.name(&guard.sets), home.spare(&guard.sets)]) {
             if found.set(&set).is_some() {
                 transaction.flush_set(&set);
             }
@@ -276,7 +286,7 @@ impl Netlink {
             let rules = self.nft_rules()?;
             for guard in ours {
                 let own = rules.iter().filter(|chain| **chain == guard.chain).count();
-                let more = own.saturating_sub(rules::RULES);
+                let more = own.saturating_sub(rules::RULES + found.spared(guard).len());
                 if more > 0 {
                     strangers
                         .push(format!("{more} rule(s) in chain inet {NFT_TABLE} {}", guard.chain));
@@ -300,18 +310,33 @@ impl Netlink {
     }
 }
 
-/// All sets of a jail, that of its ports among them.
+/// All sets that a jail may have, that of its ports among them.
 fn set_names(guard: &NftGuard) -> Vec<String> {
-    let sets = Home::ALL.iter().map(|home| home.name(&guard.sets));
+    let homes = Home::ALL.iter();
+    let sets = homes.flat_map(|home| [home.name(&guard.sets), home.spare(&guard.sets)]);
     sets.chain([guard.port_set.clone()]).collect()
+}
+
+/// How rules are to be written.
+pub(super) struct Rules<'a> {
+    guard: &'a NftGuard,
+    protocols: &'a [u8],
+    verdict: Verdict,
+}
+
+impl Rules<'_> {
+    /// In the place of those that are there; of `spared` the spare sets are asked as well.
+    pub(super) fn write(&self, transaction: &mut Transaction, spared: &[Home]) {
+        transaction.flush_chain(&self.guard.chain);
+        rules::write(transaction, self.guard, spared, self.protocols, self.verdict);
+    }
 }
 
 fn write_start(
     transaction: &mut Transaction,
     guard: &NftGuard,
     found: &Found,
-    protocols: &[u8],
-    verdict: Verdict,
+    rules: &Rules<'_>,
 ) -> Vec<String> {
     let mut notes = Vec::new();
     let chain = &guard.chain;
@@ -347,7 +372,8 @@ fn write_start(
         transaction.flush_set(&ports);
         transaction.add(usize::MAX, &ports, Shape::PORTS, rules::ports(guard).into_iter(), false);
     }
-    rules::write(transaction, guard, protocols, verdict);
+    // A set that was being made anew when we died may be all that keeps them out.
+    rules.write(transaction, &found.spared(guard));
     notes
 }
 

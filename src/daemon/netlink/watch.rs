@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeSet,
     os::fd::{AsFd, BorrowedFd},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,12 +21,13 @@ use super::{
     codec::{Message, Messages},
     fault::{Fault, Part},
     nft::{self, Listed, kind},
+    option,
     socket::{Own, Socket},
 };
 use crate::action::sets::NFT_TABLE;
 
-/// `NFNLGRP_NFTABLES` is number 7.
-const GROUP: u32 = 1 << 6;
+/// `NFNLGRP_NFTABLES`.
+const GROUP: u32 = 7;
 
 /// So many datagrams are read before what was found is handed out.
 const DATAGRAMS_MAX: usize = 4096;
@@ -50,9 +52,24 @@ pub enum Lost {
 /// Listens to what happens to our table.
 #[derive(Debug)]
 pub struct Watch {
-    socket: Socket,
+    ear: Ear,
     own: Own,
     buffer: Vec<u8>,
+}
+
+/// The socket of a watch, for whoever wants it not to listen for a while.
+///
+/// The kernel writes a message for each element that comes or goes if anybody on the machine
+/// listens, and throws it away again where a filter says so: of a million bans that is two thirds of
+/// the time.
+#[derive(Clone, Debug)]
+pub(super) struct Ear(Arc<Socket>);
+
+impl Ear {
+    /// Listens, or does not. What happens while it does not is lost.
+    pub(super) fn listen(&self, on: bool) -> Result<(), Fault> {
+        Ok(option::listen(&*self.0, GROUP, on)?)
+    }
 }
 
 impl Watch {
@@ -62,7 +79,7 @@ impl Watch {
     ///
     /// [`Fault::Unavailable`] where the kernel does not let us.
     pub fn open(own: &Own) -> Result<Watch, Fault> {
-        let socket = Socket::open(Part::Nft, GROUP, own)?;
+        let socket = Socket::open(Part::Nft, 1 << (GROUP - 1), own)?;
         // A hundred thousand bans of our own would leave no room for real news: what our sockets
         // caused does not even arrive. The word at 12 is the port id of the first message, and a
         // datagram tells of one transaction only. The filter reads words in network order.
@@ -76,7 +93,11 @@ impl Watch {
         ];
         // Without it there is more to read, and nothing else changes.
         let _ = SockRef::from(&socket).attach_filter(&filter);
-        Ok(Watch { socket, own: own.clone(), buffer: Vec::new() })
+        Ok(Watch { ear: Ear(Arc::new(socket)), own: own.clone(), buffer: Vec::new() })
+    }
+
+    pub(super) fn ear(&self) -> Ear {
+        self.ear.clone()
     }
 
     /// Waits for losses, at most so long (none: for ever), and tells each once. Empty if there was
@@ -86,12 +107,12 @@ impl Watch {
     ///
     /// When the socket fails; open another.
     pub fn wait(&mut self, timeout: Option<Duration>) -> Result<Vec<Lost>, Fault> {
-        if !readable(&self.socket, timeout)? {
+        if !readable(&*self.ear.0, timeout)? {
             return Ok(Vec::new());
         }
         let mut lost = BTreeSet::new();
         for _ in 0..DATAGRAMS_MAX {
-            match self.socket.receive(&mut self.buffer, RecvFlags::DONTWAIT) {
+            match self.ear.0.receive(&mut self.buffer, RecvFlags::DONTWAIT) {
                 Ok(()) => (),
                 Err(Errno::AGAIN) => break,
                 Err(Errno::NOBUFS) => {
@@ -109,7 +130,7 @@ impl Watch {
 
 impl AsFd for Watch {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+        self.ear.0.as_fd()
     }
 }
 

@@ -56,7 +56,8 @@ pub enum Verb {
     /// Let in.
     Unban,
     /// Exactly these are to be out: others that the firewall holds for this jail are let in. For a
-    /// start after a crash.
+    /// start after a crash. Comes in parts ([`Job::more`]), so that a million bans are never in
+    /// memory at once; what came of it is told behind the last.
     Sync,
     /// Let all in.
     Flush,
@@ -77,6 +78,8 @@ pub struct Job {
     pub bans: Vec<Ban>,
     /// The present, and answers to what the actions want.
     pub call: Call,
+    /// It is not all: the next order goes on with it.
+    pub more: bool,
     /// Only this action; none for all of the jail.
     pub action: Option<Arc<str>>,
     /// The engine's number of what it ordered; comes back with the outcome.
@@ -124,7 +127,7 @@ pub struct Runner {
 impl Job {
     /// An order to all actions of a jail.
     pub fn new(verb: Verb, bans: Vec<Ban>, call: Call) -> Job {
-        Job { verb, bans, call, action: None, serial: 0 }
+        Job { verb, bans, call, more: false, action: None, serial: 0 }
     }
 }
 
@@ -220,13 +223,16 @@ impl Worker {
     }
 
     fn carry_out(&mut self, job: Job) {
-        let Job { verb, bans, call, action, serial } = job;
+        let Job { verb, bans, call, more, action, serial } = job;
         for index in 0..self.posts.len() {
             let Some(post) = self.posts.get_mut(index) else { return };
             if action.as_deref().is_some_and(|action| action != post.name()) {
                 continue;
             }
-            let results = post.carry_out(verb, &bans, &call, self.executor.as_mut());
+            let results = match verb {
+                Verb::Sync => post.sync(&bans, more, &call, self.executor.as_mut()),
+                _ => post.carry_out(verb, &bans, &call, self.executor.as_mut()),
+            };
             let count = results.len();
             for (number, mut result) in results.into_iter().enumerate() {
                 result.last = number + 1 == count;

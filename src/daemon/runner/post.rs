@@ -1,11 +1,9 @@
 //! Post: one action of a jail on duty: what runs of it, what it holds, and how a verb is carried
-//! out when things go wrong.
+//! out when things go wrong. All bans of a jail at once: `post/sync.rs`.
 
-use std::{
-    borrow::Cow,
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-};
+mod sync;
+
+use std::{collections::VecDeque, sync::Arc};
 
 use indexmap::IndexMap;
 
@@ -47,6 +45,8 @@ pub(super) struct Post {
     refresh_at: Option<Timestamp>,
     warned: bool,
     backoff: Option<(Stopwatch, f64)>,
+    /// The parts of a synchronisation that is not whole yet.
+    gathered: sync::Gathered,
 }
 
 impl Post {
@@ -65,6 +65,7 @@ impl Post {
             refresh_at: None,
             warned: false,
             backoff: None,
+            gathered: sync::Gathered::default(),
         }
     }
 
@@ -100,7 +101,7 @@ impl Post {
                 let batches = bans.chunks(batch);
                 batches.map(|batch| self.about_bans(verb, batch, call, exec)).collect()
             }
-            Verb::Sync => self.sync(bans, call, exec),
+            Verb::Sync => self.sync(bans, false, call, exec),
             Verb::Start => {
                 let scopes = self.action.at_start();
                 vec![self.about_all(scopes, |post, scope, exec| post.start(scope, exec), exec)]
@@ -332,8 +333,8 @@ impl Post {
 
     /// Remembers what is held now.
     fn settle(&mut self, verb: Verb, bans: &[Ban], outcome: &[Option<String>], call: &Call) {
-        let done = bans.iter().zip(outcome).filter(|(_, failure)| failure.is_none());
-        for (ban, _) in done {
+        let done = || bans.iter().zip(outcome).filter(|(_, failure)| failure.is_none());
+        for (ban, _) in done() {
             self.sample.retain(|known| known.id != ban.id);
             match verb {
                 Verb::Unban => {
@@ -350,14 +351,33 @@ impl Post {
                 // Its lines are told already; what an unban needs is little.
                 held.insert(ban.id.clone(), ban.clone());
             }
-            if self.traits.watched {
-                self.sample.push_back(ban.clone());
-                if self.sample.len() > SAMPLE_MAX {
-                    self.sample.pop_front();
-                }
-            }
             if let Some(at) = self.action.refresh_after(ban, call.now) {
                 self.refresh_at = Some(self.refresh_at.map_or(at, |known| known.min(at)));
+            }
+        }
+        if verb != Verb::Unban {
+            self.sample_of(done().map(|(ban, _)| ban));
+        }
+    }
+
+    /// Remembers some of a batch for the watch. The last of it takes the place of the oldest: who
+    /// emptied the firewall just before this batch left nothing of the earlier ones.
+    fn sample_of<'a>(&mut self, bans: impl Iterator<Item = &'a Ban>) {
+        if !self.traits.watched {
+            return;
+        }
+        let mut last = None;
+        for ban in bans {
+            if let Some(before) = last.replace(ban)
+                && self.sample.len() + 1 < SAMPLE_MAX
+            {
+                self.sample.push_back(Ban::clone(before));
+            }
+        }
+        if let Some(last) = last {
+            self.sample.push_back(last.clone());
+            if self.sample.len() > SAMPLE_MAX {
+                self.sample.pop_front();
             }
         }
     }
@@ -438,81 +458,6 @@ impl Post {
         }
         self.forget();
         result
-    }
-
-    /// The same in one go, where the action can say so; none if it cannot, or if it went wrong.
-    fn exactly(&mut self, bans: &[Ban], call: &Call, exec: &mut dyn Executor) -> Option<Vec<Came>> {
-        // A million of them are not copied without need.
-        let mut fitting = Cow::Borrowed(bans);
-        let fit = |post: &Post, ban: &Ban| post.is_for_us(Verb::Reban, ban);
-        if bans.iter().any(|ban| matches!(fit(self, ban), Fit::Never(_))) {
-            // Each of these is to be answered for itself.
-            return None;
-        }
-        if bans.iter().any(|ban| matches!(fit(self, ban), Fit::LeaveOut)) {
-            let yes = |ban: &&Ban| matches!(fit(self, ban), Fit::Yes);
-            fitting = bans.iter().filter(yes).cloned().collect();
-        }
-        let plan = self.action.exactly(&fitting, call)?;
-        if fitting.is_empty() && self.started.is_empty() {
-            // What may be left of an earlier life goes; that there is nothing is no fault.
-            let mut scopes = ["0.0.0.0", "::"]
-                .map(|any| self.action.scope_of(&bare(Id::parse(any), call.now)))
-                .to_vec();
-            scopes.dedup();
-            for scope in scopes {
-                let _ = whole(&self.action.stop(scope, &[]), exec);
-            }
-            let done = bans.iter().map(|ban| ban.id.clone()).collect();
-            return Some(vec![Came { done, ..Came::default() }]);
-        }
-        for ban in fitting.iter() {
-            let scope = self.action.scope_of(ban);
-            if !self.started.contains(&scope) {
-                self.start(scope, exec).ok()?;
-            }
-        }
-        whole(&plan, exec).ok()?;
-        let outcome = vec![None; fitting.len()];
-        self.settle(Verb::Reban, &fitting, &outcome, call);
-        self.count = bans.len();
-        let done = bans.iter().map(|ban| ban.id.clone()).collect();
-        Some(vec![Came { done, ..Came::default() }])
-    }
-
-    /// Lets in who is held without being wanted, then sets all wanted ones anew.
-    fn sync(&mut self, bans: &[Ban], call: &Call, exec: &mut dyn Executor) -> Vec<Came> {
-        if let Some(results) = self.exactly(bans, call, exec) {
-            return results;
-        }
-        let mut results = Vec::new();
-        if let Some(plan) = self.action.list() {
-            match printed(&plan, exec) {
-                Err(failed) => {
-                    results.push(Came { error: Some(failed.text), ..Came::default() });
-                }
-                Ok(text) => {
-                    let wanted: HashSet<&Id> = bans.iter().map(|ban| &ban.id).collect();
-                    let mut strange = self.action.listed(&text);
-                    strange.retain(|id| !wanted.contains(id));
-                    let strange: Vec<Ban> =
-                        strange.into_iter().map(|id| bare(id, call.now)).collect();
-                    if !strange.is_empty() {
-                        let mut part = self.carry_out(Verb::Unban, &strange, call, exec);
-                        // They were nobody's order.
-                        part.iter_mut().for_each(|result| result.done.clear());
-                        part.retain(|result| !result.failed.is_empty());
-                        results.extend(part);
-                    }
-                }
-            }
-        }
-        results.extend(self.carry_out(Verb::Reban, bans, call, exec));
-        self.count = bans.len();
-        if results.is_empty() {
-            results.push(Came::default());
-        }
-        results
     }
 
     // ---- the watch -----------------------------------------------------------------------------
