@@ -222,7 +222,7 @@ impl Guard {
         }
         // One order that says who is out, and by that who is not.
         let serials = self.effects.acts.iter().map(|act| act.serial);
-        self.serial = serials.max().unwrap_or(self.serial);
+        self.serial = serials.fold(self.serial, u64::max);
         self.effects.acts.retain(|act| {
             !(matches!(act.verb, crate::jail::Verb::Ban(_))
                 && specs.iter().any(|spec| *spec.name == *act.jail))
