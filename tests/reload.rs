@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -276,4 +276,27 @@ fn lines_written_while_jails_restart_are_counted_once() {
             .collect();
         assert!(wrong.is_empty(), "[{jail}] of {count} lines: {wrong:?}");
     }
+}
+
+/// What the actions answer at a start is about all bans: one that was over by then must not make
+/// the answer look older than the others.
+#[test]
+fn a_ban_that_was_over_at_the_start_leaves_no_other_in_doubt() {
+    let dir = tree("doubt");
+    if !is_root() {
+        return common::skip("actions run for root only");
+    }
+    let server = Server::start(None, &dir);
+    server.client(&["set", "one", "bantime", "3"]);
+    bad_guy(&dir, "203.0.113.1");
+    server.wait_log("[one] Ban 203.0.113.1");
+    // Killed before it lets that one in; the other goes in by order, for longer.
+    server.client(&["set", "one", "bantime", "86400"]);
+    bad_guy(&dir, "203.0.113.2");
+    server.wait_log("[one] Ban 203.0.113.2");
+    server.kill();
+    let until = Instant::now() + Duration::from_secs(4);
+    wait_for("the first ban is over", || Instant::now() > until);
+    let server = Server::start(None, &dir);
+    server.wait_log("[one] Restore Ban 203.0.113.2");
 }

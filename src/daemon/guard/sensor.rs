@@ -11,7 +11,7 @@ use crate::{
         sensor::{Places, SensorSpec, read_sensor},
     },
     daemon::{
-        inbox::Event,
+        inbox::{Event, Gate},
         keeper::{self, Lines},
         reader::{Batch, Report},
         sensor::{News, Order, Post, SOURCE, Start},
@@ -25,6 +25,9 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Desk {
     post: Option<Post>,
+    /// What the post finds comes through here. Not with the lines of logs: its end must be waited
+    /// for while those go on, so it must not be waiting for us.
+    gate: Gate,
     /// Why it does not stand.
     trouble: Option<String>,
     /// Bans that came or went in this turn.
@@ -71,8 +74,8 @@ impl Guard {
             }
             (false, _) => "the sensor is off",
         };
-        if let Some(post) = self.desk.post.take() {
-            post.stop();
+        if self.desk.post.is_some() {
+            self.stop_sensor();
             self.say(Level::INFO, "sensor", "The sensor was stopped");
         }
         if wanted {
@@ -85,7 +88,8 @@ impl Guard {
     }
 
     fn start_post(&mut self, spec: SensorSpec) -> std::io::Result<()> {
-        let (sender, gate) = (self.sender.clone(), self.gate.clone());
+        self.desk.gate = Gate::default();
+        let (sender, gate) = (self.sender.clone(), self.desk.gate.clone());
         let output = Box::new(move |news| match news {
             News::Batch(batch) => gate
                 .enter()
@@ -145,6 +149,8 @@ impl Guard {
     /// Ends the post.
     pub(super) fn stop_sensor(&mut self) {
         if let Some(post) = self.desk.post.take() {
+            // It may stand before the gate, which nobody but us would open.
+            self.desk.gate.close();
             post.stop();
         }
     }

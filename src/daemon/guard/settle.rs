@@ -144,7 +144,8 @@ impl Guard {
     /// Has a jail's actions do something.
     fn act(&mut self, act: Act) {
         let Act { jail, action, verb, serial } = act;
-        self.serial = serial;
+        // Acts of a start are left out before this, so the last one need not be the newest.
+        self.serial = self.serial.max(serial);
         let (verb, bans) = match verb {
             Verb::Ban(bans) => (runner::Verb::Ban, bans),
             Verb::Unban(bans) => (runner::Verb::Unban, bans),
