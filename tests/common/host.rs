@@ -75,16 +75,8 @@ impl Told {
 /// The directories whose content is the machine's, but for what is ours.
 const FARMS: [&str; 3] = ["etc", "var/lib", "dev"];
 /// What of the machine's is not to be seen: the syslog, and settings of programs under test.
-const HIDDEN: [&str; 8] = [
-    "log",
-    "portsentry",
-    "sentryban",
-    "fail2ban",
-    "default",
-    "hosts",
-    "hosts.deny",
-    "hosts.allow",
-];
+const HIDDEN: [&str; 8] =
+    ["log", "portsentry", "sentryban", "fail2ban", "default", "hosts", "hosts.deny", "hosts.allow"];
 
 /// Lays the machine's own directory aside where the links of ours lead, and ours in its place.
 const ENTER: &str = r#"
