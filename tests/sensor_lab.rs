@@ -177,6 +177,26 @@ fn files_are_read_again_and_written() {
 }
 
 #[test]
+fn an_emptied_blocked_file_arms_again_at_once() {
+    let Some(mut lab) = Lab::new() else { return };
+    let dir = Dir::new("sensor-rearm");
+    let mut sensor = Alone::start(&lab, &dir, &["-stcp"], "");
+    for _ in 0..3 {
+        lab.probe(ATTACKER, 11);
+        let mut said = String::new();
+        wait_for("it is noted", || {
+            said.push_str(&sensor.news());
+            said.contains("Ignoring TCP response") || said.contains("already blocked")
+        });
+        assert!(said.contains("Ignoring TCP response"), "{said}");
+        wait_for("it is written down", || {
+            !std::fs::read(dir.path().join("blocked.stcp")).unwrap().is_empty()
+        });
+        dir.file("blocked.stcp", "");
+    }
+}
+
+#[test]
 fn commands_block_and_what_fails_is_said_to_fail() {
     let Some(mut lab) = Lab::new() else { return };
     lab.attack_from(&["10.77.0.66", "10.77.0.67"]);

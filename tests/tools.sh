@@ -3,7 +3,8 @@
 # what is missing. Tests that miss a tool skip with a word, unless SENTRYBAN_REQUIRE_LAB=1 is set.
 #
 # `sh tests/tools.sh libipset` brings what a build with the feature libipset needs instead, some
-# 100 MB.
+# 100 MB. `sh tests/tools.sh portsentry DIR` unpacks Debian's package of portsentry into DIR, as
+# `make test` does into target/tmp/portsentry; it is not installed, since it would be started.
 #
 # Nothing that is installed here is started, now or at the next boot.
 set -eu
@@ -60,6 +61,28 @@ install_packages() {
         *logrotate*) systemctl disable logrotate.timer >/dev/null 2>&1 || : ;;
     esac
 }
+
+unpack_portsentry() (
+    [ ! -x "$1/usr/sbin/portsentry" ] || exit 0
+    mkdir -p "$1.new.$$"
+    trap 'rm -rf "$1.new.$$"' EXIT
+    cd "$1.new.$$"
+    apt-get download -q portsentry >/dev/null 2>&1 ||
+        { apt-get update -q >/dev/null </dev/null && apt-get download -q portsentry >/dev/null; }
+    dpkg-deb -x portsentry_*.deb package
+    # Somebody else may have been faster.
+    mv -T package "$1" 2>/dev/null || [ -x "$1/usr/sbin/portsentry" ]
+)
+
+if [ "${1:-}" = portsentry ]; then
+    unpack_portsentry "$(realpath -m "$2")"
+    exit
+fi
+if [ "${1:-}" != libipset ] && command -v apt-get >/dev/null; then
+    target=$(realpath -m "${CARGO_TARGET_DIR:-$(dirname "$0")/../target}")
+    unpack_portsentry "$target/tmp/portsentry" ||
+        echo "tests/tools.sh: the package of portsentry cannot be had" >&2
+fi
 
 want=$(missing)
 [ -n "$want" ] || exit 0

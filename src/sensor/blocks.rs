@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    effects::{COMMAND_TIMEOUT_S, Outcome, RecordFile, Response},
+    effects::{COMMAND_TIMEOUT_S, Outcome, RecordFile, Response, Step},
     lines::Said,
     packet::Proto,
     response::{Move, moves},
@@ -164,50 +164,39 @@ impl Blocks {
         }
         let missing = Err("nothing was heard of it".to_owned());
         let mut results = outcome.steps.iter();
-        let mut failures = Vec::new();
-        let mut is_blind = false;
-        for (one, done) in known.moves.iter().zip(&mut known.done) {
-            if *done {
-                continue;
-            }
-            if one.step.is_none() {
-                is_blind = true;
-                continue;
-            }
-            match results.next().unwrap_or(&missing) {
-                Ok(()) => {
-                    *done = true;
-                    let (way, text) = (one.way, one.text().to_owned());
-                    out.items.push(Item::Line(Said::Done { way, host, text }));
-                }
-                Err(reason) => failures.push((one.clone(), reason.clone())),
-            }
+        let (mut ends, mut is_done) = (Vec::new(), true);
+        for (one, done) in known.moves.iter().zip(&mut known.done).filter(|(_, done)| !**done) {
+            let end = match &one.step {
+                None => End::Blind,
+                Some(_) => match results.next().unwrap_or(&missing) {
+                    Ok(()) => End::Done,
+                    Err(reason) => End::Failed(reason.clone()),
+                },
+            };
+            *done = end == End::Done;
+            is_done &= *done;
+            ends.push((one.clone(), end));
         }
-        if failures.is_empty() && !is_blind {
+        if is_done {
             let (mode, port) = (known.mode, known.port);
             known.state = State::Held { since: now };
             known.tries = 0;
             self.held += 1;
+            tell(host, ends, None, out);
             self.record(mode, host, port, now, out);
         } else {
-            self.fail(host, &failures, now, out);
+            self.fail(host, ends, now, out);
         }
         self.next(now, out);
     }
 
-    fn fail(
-        &mut self,
-        host: IpAddr,
-        failures: &[(Move, String)],
-        now: Timestamp,
-        out: &mut Out<'_>,
-    ) {
+    fn fail(&mut self, host: IpAddr, ends: Vec<(Move, End)>, now: Timestamp, out: &mut Out<'_>) {
         let Some(known) = self.hosts.get_mut(&host) else { return };
         known.tries = known.tries.saturating_add(1);
         let wait_s = (1_i64 << (known.tries - 1).min(6)).min(BACK_OFF_MAX_S);
         let next = now.plus_secs(wait_s);
         // Where only a target lacks, nothing that we could try again by ourselves would help.
-        if failures.is_empty() {
+        if !ends.iter().any(|(_, end)| matches!(end, End::Failed(_))) {
             known.tries = known.tries.max(TRIES_MAX + 1);
         }
         let again_s = (known.tries <= TRIES_MAX).then_some(wait_s);
@@ -215,20 +204,9 @@ impl Blocks {
         if let Some(at) = known.wakes() {
             self.timers.insert((at, host));
         }
-        for (one, reason) in failures {
-            let way = one.way;
-            let path = match &one.step {
-                Some(super::effects::Step::Deny { path, .. }) => path.clone(),
-                _ => String::new(),
-            };
-            let reason = match hint(one.text()) {
-                Some(hint) => format!("{reason} ({hint})"),
-                None => reason.clone(),
-            };
-            out.items.push(Item::Line(Said::Failed { way, host, path }));
-            out.items.push(Item::Line(Said::Reason { way, host, reason, again_s }));
-        }
-        out.items.push(Item::Line(Said::NotBlocked { mode: known.mode, host }));
+        let mode = known.mode;
+        tell(host, ends, again_s, out);
+        out.items.push(Item::Line(Said::NotBlocked { mode, host }));
     }
 
     /// We answered a host: a block of it does not hold.
@@ -311,15 +289,11 @@ impl Blocks {
                 continue;
             }
             let todo = known.moves.iter().zip(&known.done).filter(|(_, done)| !**done);
-            let mut steps = Vec::new();
-            for (one, _) in todo {
-                match &one.step {
-                    Some(step) => steps.push(step.clone()),
-                    None => out.items.push(Item::Line(Said::NoTarget { way: one.way, host })),
-                }
-            }
+            let todo: Vec<&Move> = todo.map(|(one, _)| one).collect();
+            let steps: Vec<_> = todo.iter().filter_map(|one| one.step.clone()).collect();
             if steps.is_empty() {
-                self.fail(host, &[], now, out);
+                let ends = todo.into_iter().map(|one| (one.clone(), End::Blind)).collect();
+                self.fail(host, ends, now, out);
                 continue;
             }
             self.serial += 1;
@@ -366,6 +340,39 @@ impl Blocks {
         if let Some((_, oldest)) = self.order.first_key_value() {
             let oldest = *oldest;
             self.forget(oldest);
+        }
+    }
+}
+
+/// How one of the ways to act ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum End {
+    Done,
+    Failed(String),
+    /// Its option names no target.
+    Blind,
+}
+
+/// Tells how each way ended, in the order in which they were gone.
+fn tell(host: IpAddr, ends: Vec<(Move, End)>, again_s: Option<i64>, out: &mut Out<'_>) {
+    let mut say = |said| out.items.push(Item::Line(said));
+    for (one, end) in ends {
+        let (way, text) = (one.way, one.text().to_owned());
+        match end {
+            End::Done => say(Said::Done { way, host, text }),
+            End::Blind => say(Said::NoTarget { way, host }),
+            End::Failed(reason) => {
+                let path = match one.step {
+                    Some(Step::Deny { path, .. }) => path,
+                    _ => String::new(),
+                };
+                let reason = match hint(&text) {
+                    Some(hint) => format!("{reason} ({hint})"),
+                    None => reason,
+                };
+                say(Said::Failed { way, host, path });
+                say(Said::Reason { way, host, reason, again_s });
+            }
         }
     }
 }

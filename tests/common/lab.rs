@@ -193,6 +193,11 @@ impl Drop for Lab {
             let _ = child.wait();
         }
         for name in [&self.attacker, &self.victim] {
+            // What went to the background and lost its test.
+            let pids = Command::new("ip").args(["netns", "pids", name]).output();
+            for pid in text(&pids.map(|out| out.stdout).unwrap_or_default()).split_whitespace() {
+                let _ = Command::new("kill").args(["-KILL", pid]).output();
+            }
             let _ = Command::new("ip").args(["netns", "del", name]).output();
         }
     }

@@ -146,6 +146,29 @@ fn of_several_steps_only_those_that_failed_are_tried_again() {
 }
 
 #[test]
+fn what_failed_and_what_was_done_is_told_in_the_order_of_the_steps() {
+    let mut bench = Bench::new(blocking());
+    bench.syn(HOST, 79);
+    let id = bench.effects().responses[0].id;
+    bench.answer(id, &[Err("read-only file system"), Ok(())]);
+    let lines = bench.lines();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let [deny, security, reason, route, end] = lines.as_slice() else { panic!("{lines:#?}") };
+    assert_eq!(*deny, "adminalert: cannot open hosts.deny file: /etc/hosts.deny for blocking.");
+    assert!(security.starts_with("securityalert: ") && reason.contains("read-only file system"));
+    assert_eq!(*route, done_route(HOST));
+    assert!(end.contains("Could not block"), "{end}");
+    // An option that lacks its target has its place, too.
+    let blind = Settings { kill_hosts_deny: Some("ALL: everybody".into()), ..blocking() };
+    let mut bench = Bench::new(blind);
+    bench.syn(HOST, 79);
+    let id = bench.effects().responses[0].id;
+    bench.answer(id, &[Ok(())]);
+    let no_target = "adminalert: No target variable specified in KILL_HOSTS_DENY option. Skipping.";
+    assert_eq!(bench.lines()[..2], [no_target.to_owned(), done_route(HOST)]);
+}
+
+#[test]
 fn a_command_that_never_answers_counts_as_failed() {
     let mut bench = Bench::new(route_only());
     bench.syn(HOST, 79);

@@ -35,8 +35,8 @@ const PACKETS_PER_TURN: usize = 512;
 const LOOK_US: i64 = 1_000_000;
 /// Rules that translate addresses, name servers and ports that could not be bound: so often.
 const SLOW_LOOK_US: i64 = 5_000_000;
-/// The ignore file is looked at before packets, at most so often, in microseconds.
-const IGNORE_US: i64 = 500;
+/// Files that people edit are looked at before packets, at most so often, in microseconds.
+const FILES_US: i64 = 500;
 /// A syslog that is behind gets the rest after so long, in microseconds.
 const BEHIND_US: i64 = 20_000;
 /// So many letters are read in a row.
@@ -65,7 +65,7 @@ pub struct Loop {
     now: Timestamp,
     look_due: Timestamp,
     slow_look_due: Timestamp,
-    ignore_due: Timestamp,
+    files_due: Timestamp,
     /// The ports for which the kernel's filter was made.
     generation: Option<u64>,
     lost: u64,
@@ -114,7 +114,7 @@ impl Loop {
             now,
             look_due: now,
             slow_look_due: now,
-            ignore_due: Timestamp::default(),
+            files_due: Timestamp::default(),
             generation: None,
             lost: 0,
             deaf: false,
@@ -247,7 +247,7 @@ impl Loop {
         self.files.place(&self.spec);
         self.bind();
         self.generation = None;
-        self.ignore_due = Timestamp::default();
+        self.files_due = Timestamp::default();
         (self.look_due, self.slow_look_due) = (self.now, self.now);
         self.look();
         self.sieve();
@@ -289,9 +289,6 @@ impl Loop {
                 !(one.address.is_unspecified() && bound.has((kind, one.port)))
             });
             let _ = self.sensor.set_services(&services, self.now);
-            for (mode, text) in self.files.changed_blocked() {
-                self.sensor.set_blocked(mode, &ignore::blocked_hosts(&text));
-            }
             self.count_losses();
         }
         if slow || changed {
@@ -313,14 +310,17 @@ impl Loop {
             self.sensor.set_protected(&protected);
             self.generation = None;
         }
-        self.look_at_ignored();
+        self.look_at_files();
     }
 
-    fn look_at_ignored(&mut self) {
-        if self.ignore_due > self.now && self.ignore_due <= plus(self.now, IGNORE_US) {
+    fn look_at_files(&mut self) {
+        if self.files_due > self.now && self.files_due <= plus(self.now, FILES_US) {
             return;
         }
-        self.ignore_due = plus(self.now, IGNORE_US);
+        self.files_due = plus(self.now, FILES_US);
+        for (mode, text) in self.files.changed_blocked() {
+            self.sensor.set_blocked(mode, &ignore::blocked_hosts(&text));
+        }
         let Some((path, text)) = self.files.ignored(&self.spec) else { return };
         let networks = text.map(|text| {
             let (networks, findings) = ignore::parse(&text, &path.to_string_lossy());
