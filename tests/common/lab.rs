@@ -51,8 +51,9 @@ for line in sys.stdin:
     s = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_STREAM)
     s.settimeout(0.4)
     try:
-        s.bind((source, 0))
-        s.connect((address, int(port)))
+        # By way of the resolver, which knows the interface of a link-local address.
+        s.bind(socket.getaddrinfo(source, 0)[0][4])
+        s.connect(socket.getaddrinfo(address, int(port))[0][4])
         try:
             s.recv(1)  # the service closes first
         except OSError:
@@ -137,6 +138,23 @@ impl Lab {
         text(&output.stdout)
     }
 
+    /// Runs `ip`; `A` and `V` as words are the attacker's and the victim's namespace.
+    pub fn ip(&self, line: &str) {
+        let name = |word| match word {
+            "A" => self.attacker.as_str(),
+            "V" => self.victim.as_str(),
+            other => other,
+        };
+        ip(&line.split_whitespace().map(name).collect::<Vec<_>>().join(" "));
+    }
+
+    /// Makes this address the victim's name server, as its programs see it.
+    pub fn resolve_by(&self, address: &str) {
+        let etc = Path::new("/etc/netns").join(&self.victim);
+        std::fs::create_dir_all(&etc).unwrap();
+        std::fs::write(etc.join("resolv.conf"), format!("nameserver {address}\n")).unwrap();
+    }
+
     /// Gives the attacker more addresses.
     pub fn attack_from(&self, addresses: &[&str]) {
         for address in addresses {
@@ -162,6 +180,12 @@ impl Lab {
 
     /// What a connection from one of the attacker's addresses meets: `open`, `blocked`, `refused`.
     pub fn probe(&mut self, source: &str, port: u16) -> String {
+        let target = if source.contains(':') { VICTIM6 } else { VICTIM };
+        self.probe_at(source, target, port)
+    }
+
+    /// The same, to an address of the victim's; a link-local one bears its interface (`%eth0`).
+    pub fn probe_at(&mut self, source: &str, target: &str, port: u16) -> String {
         if self.prober.is_none() {
             let mut child = self
                 .attacker("python3")
@@ -174,7 +198,6 @@ impl Lab {
             self.prober = Some((child, stdin, BufReader::new(stdout)));
         }
         let (_, stdin, stdout) = self.prober.as_mut().unwrap();
-        let target = if source.contains(':') { VICTIM6 } else { VICTIM };
         writeln!(stdin, "{source} {target} {port}").unwrap();
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
@@ -200,6 +223,7 @@ impl Drop for Lab {
             }
             let _ = Command::new("ip").args(["netns", "del", name]).output();
         }
+        let _ = std::fs::remove_dir_all(Path::new("/etc/netns").join(&self.victim));
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         nat,
         services::{self, Services},
     },
+    net::Cidr,
     sensor::{Facts, Probe, Proto, Service, Witness},
     time::Timestamp,
 };
@@ -39,6 +40,8 @@ pub struct Kernel {
     links: Option<Links>,
     ground: Ground,
     own: HashSet<IpAddr>,
+    /// The broadcasts of its networks.
+    broadcasts: HashSet<IpAddr>,
     sent: HashMap<Tuple, Timestamp>,
     translates: bool,
     pauses_left: usize,
@@ -54,6 +57,7 @@ impl Kernel {
             links: Links::open().ok(),
             ground: Ground::default(),
             own: HashSet::new(),
+            broadcasts: HashSet::new(),
             sent: HashMap::new(),
             translates: false,
             pauses_left: PAUSES_MAX,
@@ -87,6 +91,8 @@ impl Kernel {
         let Some(Ok(ground)) = self.links.as_mut().map(Links::look) else { return false };
         let changed = ground != self.ground;
         self.own = ground.addresses.iter().map(|(address, _)| *address).collect();
+        let networks = ground.addresses.iter().filter(|(address, _)| address.is_ipv4());
+        self.broadcasts = networks.map(|(one, bits)| Cidr::new(*one, *bits).last()).collect();
         self.ground = ground;
         changed
     }
@@ -122,8 +128,16 @@ impl Kernel {
         }
     }
 
-    /// This went out from a watched port of ours.
+    /// This went out from a watched port of ours. One to ourselves or to all may have come in as
+    /// well, under a forged name; it would only use up room, and nobody answers it.
     pub fn note_sent(&mut self, packet: &Probe) {
+        let to_all = match packet.target {
+            IpAddr::V4(to) => to.is_broadcast() || self.broadcasts.contains(&packet.target),
+            IpAddr::V6(_) => false,
+        };
+        if to_all || packet.target.is_multicast() || self.own.contains(&packet.target) {
+            return;
+        }
         if self.sent.len() < SENT_MAX {
             let (from, to) = ((packet.source, packet.source_port), (packet.target, packet.port));
             let answer = Tuple { protocol: number(packet.proto), from: to, to: from };
