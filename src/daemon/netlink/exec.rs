@@ -287,7 +287,7 @@ fn witnesses(batch: &SetBatch) -> Option<SetBatch> {
     let singles = roll.iter().filter(|(net, timeout_s)| net.is_single() && stays(*timeout_s));
     let some: Vec<Cidr> = singles.step_by(WITNESS_EVERY).map(|(net, _)| net).collect();
     let guard: NftGuard = guard.clone();
-    (!some.is_empty()).then(|| SetBatch::Nft { guard, verb: SetVerb::Check(some) })
+    (!some.is_empty()).then_some(SetBatch::Nft { guard, verb: SetVerb::Check(some) })
 }
 
 fn failed(fault: &Fault) -> Failed {
