@@ -8,7 +8,7 @@ use std::{cell::RefCell, sync::Arc};
 use sentryban::{
     engine::{
         ActionRule, BanState, Effects, Engine, Entry, History, IgnoreEntry, Input, Outcome, Past,
-        Restored, Rules, Surroundings, Turn, Verb, VerbKind,
+        Restored, Rules, Session, Surroundings, Turn, Verb, VerbKind,
     },
     jail::{IgnoreCache, Increment},
     ticket::{Ban, BanTime, Evidence, Id, Ticket},
@@ -199,8 +199,8 @@ fn who_is_never_banned_is_named_with_the_reason() {
     assert_eq!(story.effects.lookups, ["home.example".into()]);
     story.handle(Input::Surroundings(Box::new(Surroundings {
         own: vec!["192.0.2.1".parse().unwrap()],
-        protected: vec!["192.0.2.254".parse().unwrap()],
-        sessions: vec!["203.0.113.9".parse().unwrap()],
+        gateways: vec!["192.0.2.254".parse().unwrap()],
+        sessions: vec![Session { address: "203.0.113.9".parse().unwrap(), user: "ann".into() }],
         ..Surroundings::default()
     })));
     story.fail("203.0.113.5"); // waits for the name
@@ -221,8 +221,8 @@ fn who_is_never_banned_is_named_with_the_reason() {
         "203.0.113.5 by dns",
         "127.0.0.1 by ignoreself rule",
         "192.0.2.1 by ignoreself rule",
-        "192.0.2.254 by protect rule",
-        "203.0.113.9 by protect_sessions rule",
+        "192.0.2.254 by protect rule (the default gateway 192.0.2.254)",
+        "203.0.113.9 by protect_sessions rule (ann is logged in from 203.0.113.9)",
         "192.0.2.7 by ip",
         "198.51.100.3 by cidr",
         "fe80::1 by link-local rule",

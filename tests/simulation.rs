@@ -9,7 +9,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use sentryban::{
-    engine::{ActionRule, Effects, Engine, Input, Rules, Surroundings, Turn},
+    engine::{ActionRule, Effects, Engine, Input, Rules, Session, Surroundings, Turn},
     jail::Increment,
     ticket::{BanTime, Evidence, Id, Ticket},
     time::{Timestamp, Zone},
@@ -167,7 +167,9 @@ impl Simulation {
     }
 
     fn surroundings(&mut self) {
-        let sessions = self.sessions.iter().filter_map(Id::network).map(|net| net.address());
+        let session =
+            |net: sentryban::net::Cidr| Session { address: net.address(), user: "root".into() };
+        let sessions = self.sessions.iter().filter_map(Id::network).map(session);
         let given = Surroundings { sessions: sessions.collect(), ..Surroundings::default() };
         self.handle(Input::Surroundings(Box::new(given)));
     }

@@ -39,7 +39,7 @@ fn seen(now: super::netlink::Surroundings) -> Surroundings {
     Surroundings {
         own: now.own,
         connected: now.connected,
-        protected: now.gateways,
-        sessions: Vec::new(),
+        gateways: now.gateways,
+        ..Surroundings::default()
     }
 }

@@ -19,10 +19,11 @@ use crate::{net::plain, time::Stopwatch};
 const QUEUE_MAX: usize = 1024;
 /// So many answers are remembered.
 const ANSWERS_MAX: usize = 4096;
-/// For so long, in seconds.
-const KEPT_S: f64 = 300.0;
-/// And failures for so long.
-const KEPT_BAD_S: f64 = 60.0;
+/// For so long, in seconds: a little less than the time after which the names of `ignoreip` are
+/// asked for again, which is five minutes.
+const KEPT_S: f64 = 290.0;
+/// And failures for so long; for them it is one minute.
+const KEPT_BAD_S: f64 = 50.0;
 
 /// What is to be found out.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -58,9 +59,10 @@ impl<T: Send + 'static> Resolver<T> {
         outlet: impl Fn(Question, Answer, T) -> bool + Send + 'static,
     ) -> io::Result<Resolver<T>> {
         let (asked, questions) = sync_channel(QUEUE_MAX);
-        thread::Builder::new()
-            .name("resolver".to_owned())
-            .spawn(move || work(&questions, &outlet, &ask))?;
+        thread::Builder::new().name("resolver".to_owned()).spawn(move || {
+            let clock = Stopwatch::start();
+            work(&questions, &outlet, &ask, &|| clock.seconds());
+        })?;
         Ok(Resolver { asked })
     }
 
@@ -77,11 +79,11 @@ fn work<T>(
     questions: &Receiver<(Question, T)>,
     outlet: &impl Fn(Question, Answer, T) -> bool,
     ask: &dyn Fn(&Question) -> Answer,
+    clock: &dyn Fn() -> f64,
 ) {
-    let clock = Stopwatch::start();
     let mut known: HashMap<Question, (f64, Answer)> = HashMap::new();
     while let Ok((question, mark)) = questions.recv() {
-        let now = clock.seconds();
+        let now = clock();
         let remembered = known.get(&question).filter(|(until, _)| *until > now);
         let answer = match remembered {
             Some((_, answer)) => answer.clone(),
@@ -94,7 +96,7 @@ fn work<T>(
                 if known.len() >= ANSWERS_MAX {
                     known.clear();
                 }
-                known.insert(question.clone(), (clock.seconds() + kept, answer.clone()));
+                known.insert(question.clone(), (now + kept, answer.clone()));
                 answer
             }
         };
@@ -134,27 +136,36 @@ fn ask(question: &Question) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
+    use std::cell::RefCell;
 
     use super::*;
 
     #[test]
-    fn answers_are_remembered() {
+    fn answers_are_remembered_for_five_minutes_and_bad_ones_for_one() {
+        // The mark is the time at which it is asked.
         let (ask_it, questions) = sync_channel(8);
-        for mark in 0..3 {
+        for mark in [0, 1, 280, 300, 301] {
             ask_it.send((Question::Addresses("gate.example".to_owned()), mark)).unwrap();
         }
+        for mark in [301, 340, 361] {
+            ask_it.send((Question::Addresses("typo.example".to_owned()), mark)).unwrap();
+        }
         drop(ask_it);
-        let asked = Cell::new(0);
-        let (tell, told) = sync_channel(8);
+        let asked = RefCell::new(Vec::new());
+        let marks = RefCell::new(Vec::new());
+        let now = || f64::from([0, 1, 280, 300, 301, 301, 340, 361][marks.borrow().len()]);
         let address: IpAddr = "192.0.2.1".parse().unwrap();
-        work(&questions, &|_, answer, mark| tell.send((answer, mark)).is_ok(), &|_| {
-            asked.set(asked.get() + 1);
-            Answer::Addresses(vec![address])
-        });
-        drop(tell);
-        assert_eq!(asked.get(), 1);
-        let marks: Vec<i32> = told.iter().map(|(_, mark)| mark).collect();
-        assert_eq!(marks, [0, 1, 2]);
+        let hear = |_, _, mark| {
+            marks.borrow_mut().push(mark);
+            true
+        };
+        let ask = |question: &Question| {
+            asked.borrow_mut().push(now());
+            let known = *question == Question::Addresses("gate.example".to_owned());
+            Answer::Addresses(if known { vec![address] } else { Vec::new() })
+        };
+        work(&questions, &hear, &ask, &now);
+        assert_eq!(asked.into_inner(), [0.0, 300.0, 301.0, 361.0]);
+        assert_eq!(marks.into_inner(), [0, 1, 280, 300, 301, 301, 340, 361]);
     }
 }

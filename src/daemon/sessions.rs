@@ -1,7 +1,7 @@
 //! Who of the administrators is logged in from where: an address that must not be banned, since
 //! the ban would shut out whoever could lift it.
 //!
-//! Two books are kept of that: utmp, and the sessions of systemd-logind, which newer systems have
+//! Two books are kept of that on Linux: utmp, and the sessions of systemd-logind, which newer systems have
 //! instead. An administrator is uid 0, or a member of `sudo`, `wheel` or `admin`.
 
 use std::{
@@ -11,22 +11,28 @@ use std::{
     path::Path,
 };
 
-use crate::net::{parse_address, plain};
+use crate::{
+    jail::Session,
+    net::{parse_address, plain},
+};
 
 /// Groups whose members may do everything.
 const ADMIN_GROUPS: &[&str] = &["sudo", "wheel", "admin"];
-/// utmp, under the names that systems give to it.
-const UTMP: &[&str] = &["run/utmp", "var/run/utmp", "var/run/utx.active"];
+/// utmp is read in the layout that Linux gives to it. Each BSD has another, and reading one for the
+/// other would find logins that are none: there, utmp is left alone.
+const READS_UTMP: bool = cfg!(target_os = "linux");
+/// utmp, under its old name and its new one.
+const UTMP: &[&str] = &["run/utmp", "var/run/utmp"];
 /// A file a session.
 const LOGIND: &str = "run/systemd/sessions";
 /// No machine has as many logins, and no book is read beyond this.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Addresses from which an administrator is logged in now. `root` is `/`, but in tests.
-pub fn admin_addresses(root: &Path) -> BTreeSet<IpAddr> {
+/// The logins of administrators now. `root` is `/`, but in tests.
+pub fn of_admins(root: &Path) -> BTreeSet<Session> {
     let admins = admins(root);
     let mut found = BTreeSet::new();
-    for path in UTMP {
+    for path in UTMP.iter().filter(|_| READS_UTMP) {
         if let Some(bytes) = read(&root.join(path)) {
             found.extend(utmp(&bytes, &admins));
         }
@@ -84,7 +90,7 @@ const UTMP_RECORD_BYTES: usize = 384;
 /// `USER_PROCESS`.
 const UTMP_LOGIN: [u8; 2] = 7_i16.to_ne_bytes();
 
-fn utmp(bytes: &[u8], admins: &HashSet<String>) -> Vec<IpAddr> {
+fn utmp(bytes: &[u8], admins: &HashSet<String>) -> Vec<Session> {
     let mut found = Vec::new();
     for record in bytes.chunks_exact(UTMP_RECORD_BYTES) {
         let text = |from: usize, length: usize| {
@@ -92,32 +98,34 @@ fn utmp(bytes: &[u8], admins: &HashSet<String>) -> Vec<IpAddr> {
             let end = field.iter().position(|b| *b == 0).unwrap_or(field.len());
             String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
         };
-        if record.get(..2) != Some(&UTMP_LOGIN) || !admins.contains(&text(44, 32)) {
+        let user = text(44, 32);
+        if record.get(..2) != Some(&UTMP_LOGIN) || !admins.contains(&user) {
             continue;
         }
         let address: Option<[u8; 16]> =
             record.get(348..364).and_then(|bytes| bytes.try_into().ok());
-        match address {
+        let address = match address {
             Some([a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]) if [a, b, c, d] != [0; 4] => {
-                found.push(IpAddr::V4(Ipv4Addr::new(a, b, c, d)));
+                Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
             }
-            Some(all) if all != [0; 16] => found.push(plain(IpAddr::V6(Ipv6Addr::from(all)))),
+            Some(all) if all != [0; 16] => Some(plain(IpAddr::V6(Ipv6Addr::from(all)))),
             // Not every login writes it as a number.
-            _ => found.extend(address_of_host(&text(76, 256))),
-        }
+            _ => address_of_host(&text(76, 256)),
+        };
+        found.extend(address.map(|address| Session { address, user: user.into() }));
     }
     found
 }
 
-fn logind(text: &str, admins: &HashSet<String>) -> Option<IpAddr> {
+fn logind(text: &str, admins: &HashSet<String>) -> Option<Session> {
     let field =
         |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-    let is_admin =
-        [field("USER"), field("UID")].into_iter().flatten().any(|who| admins.contains(who));
-    if !is_admin || field("STATE") == Some("closing") {
+    let mut names = [field("USER"), field("UID")].into_iter().flatten();
+    let user = names.clone().next()?.into();
+    if !names.any(|who| admins.contains(who)) || field("STATE") == Some("closing") {
         return None;
     }
-    address_of_host(field("REMOTE_HOST")?)
+    Some(Session { address: address_of_host(field("REMOTE_HOST")?)?, user })
 }
 
 /// `2001:db8::1%eth0`, or an address as it stands; names are nobody's word to trust.
@@ -166,8 +174,14 @@ mod tests {
             .unwrap();
         fs::write(sessions.join("2"), "UID=1001\nUSER=bob\nREMOTE_HOST=192.0.2.21\n").unwrap();
         fs::write(sessions.join("3"), "UID=0\nSTATE=closing\nREMOTE_HOST=192.0.2.22\n").unwrap();
-        let found: Vec<String> = admin_addresses(&root).iter().map(ToString::to_string).collect();
-        assert_eq!(found, ["192.0.2.1", "192.0.2.3", "192.0.2.20", "2001:db8::7"]);
+        let found = of_admins(&root);
+        let found: Vec<String> =
+            found.iter().map(|one| format!("{} {}", one.user, one.address)).collect();
+        let mut expected =
+            vec!["root 192.0.2.1", "cid 192.0.2.3", "ann 192.0.2.20", "ann 2001:db8::7"];
+        // A book in another layout is not read at all.
+        expected.retain(|one| READS_UTMP || one.ends_with(".20"));
+        assert_eq!(found, expected);
         fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -11,26 +11,29 @@ use std::{
 };
 
 use super::{inbox::Sender, sessions};
-use crate::{jail::Surroundings, net::parse_address};
+use crate::{
+    jail::{Session, Surroundings},
+    net::parse_address,
+    time::Timestamp,
+};
 
 /// Name servers, as the C library reads them.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// A file named in `ignoreip` is read up to here.
 const IGNORE_FILE_BYTES_MAX: u64 = 16 << 20;
-/// So many names of `ignoreip` are looked up again and again.
+/// So many names of `ignoreip` are remembered.
 const NAMES_MAX: usize = 1024;
+/// A name that nobody knew is asked for again after so many seconds; one that is known, when the
+/// engine says so (`jail::NAMES_REFRESH_S`).
+const UNKNOWN_S: i64 = 60;
 
 /// Looks around, and puts together what it sees.
 #[derive(Debug)]
 pub struct Watcher {
     seen: Surroundings,
-    gateways: Vec<IpAddr>,
-    resolvers: Vec<IpAddr>,
     resolv_conf: Option<SystemTime>,
-    sessions: BTreeSet<IpAddr>,
-    names: BTreeSet<Arc<str>>,
-    /// Those of them that had an address once.
-    found: BTreeSet<Arc<str>>,
+    /// What is known of the names in `ignoreip`.
+    pub names: Names,
     /// With what each looked like when it was last read; none if it never was.
     files: BTreeMap<PathBuf, Option<Stamp>>,
     root: PathBuf,
@@ -41,15 +44,10 @@ pub struct Watcher {
 impl Watcher {
     /// Begins to watch; what the network says comes through the inbox.
     pub fn start(sender: Sender) -> Watcher {
-        let now = super::network::watch(sender);
         Watcher {
-            gateways: now.protected.clone(),
-            seen: now,
-            resolvers: Vec::new(),
+            seen: super::network::watch(sender),
             resolv_conf: None,
-            sessions: BTreeSet::new(),
-            names: BTreeSet::new(),
-            found: BTreeSet::new(),
+            names: Names::default(),
             files: BTreeMap::new(),
             root: PathBuf::from("/"),
             fresh: true,
@@ -59,33 +57,8 @@ impl Watcher {
     /// The network changed: addresses, networks and gateways are these now.
     pub fn network(&mut self, now: Surroundings) -> Surroundings {
         (self.seen.own, self.seen.connected) = (now.own, now.connected);
-        self.gateways = now.protected;
-        self.put_together()
-    }
-
-    /// This name of `ignoreip` is to be looked up from time to time.
-    pub fn want(&mut self, name: &Arc<str>) {
-        if self.names.len() < NAMES_MAX {
-            self.names.insert(Arc::clone(name));
-        }
-    }
-
-    /// True if nothing was ever known of a name, so that no address is news; that one had an
-    /// address is noted by [`Watcher::found`].
-    pub fn lost(&self, name: &str) -> bool {
-        !self.found.contains(name)
-    }
-
-    /// This name has an address.
-    pub fn found(&mut self, name: &str) {
-        if self.found.len() < NAMES_MAX {
-            self.found.insert(name.into());
-        }
-    }
-
-    /// The names to be looked up.
-    pub fn names(&self) -> Vec<String> {
-        self.names.iter().map(ToString::to_string).collect()
+        self.seen.gateways = now.gateways;
+        self.seen.clone()
     }
 
     /// This file of `ignoreip` is to be read whenever it changes.
@@ -114,21 +87,58 @@ impl Watcher {
         if stamp != self.resolv_conf {
             self.resolv_conf = stamp;
             let text = fs::read_to_string(RESOLV_CONF).unwrap_or_default();
-            self.resolvers = name_servers(&text);
+            self.seen.resolvers = name_servers(&text);
             changed = true;
         }
-        let sessions = sessions::admin_addresses(&self.root);
-        if sessions != self.sessions {
-            self.sessions = sessions;
+        let sessions: Vec<Session> = sessions::of_admins(&self.root).into_iter().collect();
+        if sessions != self.seen.sessions {
+            self.seen.sessions = sessions;
             changed = true;
         }
-        changed.then(|| self.put_together())
+        changed.then(|| self.seen.clone())
+    }
+}
+
+/// Names in `ignoreip`: which had an address once, and which are to be asked for again soon.
+#[derive(Debug, Default)]
+pub struct Names {
+    found: BTreeSet<Arc<str>>,
+    unknown: BTreeSet<Arc<str>>,
+    due: Option<Timestamp>,
+}
+
+impl Names {
+    /// The resolver answers. False if that is no news: no address, for a name that had one.
+    pub fn answered(&mut self, name: &str, has_address: bool, now: Timestamp) -> bool {
+        if has_address {
+            self.unknown.remove(name);
+            if self.found.len() < NAMES_MAX {
+                self.found.insert(name.into());
+            }
+            return true;
+        }
+        if self.unknown.len() < NAMES_MAX {
+            self.unknown.insert(name.into());
+            self.due.get_or_insert(now.plus_secs(UNKNOWN_S));
+        }
+        !self.found.contains(name)
     }
 
-    fn put_together(&mut self) -> Surroundings {
-        self.seen.protected = [self.gateways.as_slice(), &self.resolvers].concat();
-        self.seen.sessions = self.sessions.iter().copied().collect();
-        self.seen.clone()
+    /// When [`Names::due`] has something; ask again after each answer.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due
+    }
+
+    /// The names that are to be asked for now, once.
+    pub fn due(&mut self, now: Timestamp) -> BTreeSet<Arc<str>> {
+        // A clock that was set back must not put it off.
+        match self.due {
+            Some(due) if due <= now || due > now.plus_secs(UNKNOWN_S) => {
+                self.due = None;
+                std::mem::take(&mut self.unknown)
+            }
+            _ => BTreeSet::new(),
+        }
     }
 }
 
@@ -165,6 +175,25 @@ fn ignore_file(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All names were asked for whenever the store had time for itself: under constant writing each
+    /// second.
+    #[test]
+    fn only_names_that_nobody_knew_are_asked_for_before_their_time() {
+        let at = Timestamp::from_secs;
+        let mut names = Names::default();
+        assert!(names.answered("gate.example", true, at(0)));
+        assert!(names.answered("typo.example", false, at(1)), "no address is news at first");
+        assert!(!names.answered("gate.example", false, at(2)), "what was known is better");
+        assert_eq!(names.next_due(), Some(at(61)));
+        assert!(names.due(at(60)).is_empty());
+        let due: Vec<Arc<str>> = names.due(at(61)).into_iter().collect();
+        assert_eq!(due, ["gate.example".into(), "typo.example".into()]);
+        assert!(names.answered("gate.example", true, at(61)));
+        assert_eq!((names.next_due(), names.due(at(9999)).len()), (None, 0));
+        assert!(names.answered("typo.example", false, at(62)));
+        assert_eq!(names.due(at(-5000)).len(), 1, "the clock was set back");
+    }
 
     #[test]
     fn name_servers_are_read() {

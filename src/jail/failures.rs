@@ -92,11 +92,17 @@ impl Jail {
     pub(super) fn give_up_waiting(&mut self, scene: &mut Scene<'_>) {
         let tickets = self.asks.take_named(false, scene.now);
         self.ready.extend(tickets.into_iter().map(|ticket| Ready { ticket, judged: false }));
+        let mut overdue = 0;
         while let Some(tickets) = self.asks.overdue(scene.now) {
-            let text =
-                "ignorecommand has not answered in time; the failures it was asked about count";
-            self.note(scene, Level::Warning, Logger::Filter, text);
+            overdue += 1;
             self.ready.extend(tickets.into_iter().map(|ticket| Ready { ticket, judged: true }));
+        }
+        if overdue > 0 {
+            let text = format!(
+                "ignorecommand has not answered {overdue} question(s) in time; the failures it was \
+                 asked about count"
+            );
+            self.note(scene, Level::Warning, Logger::Filter, &text);
         }
         while let Some(Ready { ticket, judged }) = self.ready.pop_front() {
             match judged {
@@ -114,7 +120,7 @@ impl Jail {
     }
 
     fn ignored(&self, id: &Id, reason: Reason, scene: &mut Scene<'_>) {
-        let text = format!("Ignore {} by {}", shown(id), reason.words());
+        let text = format!("Ignore {} by {reason}", shown(id));
         self.note(scene, Level::Info, Logger::Filter, &text);
     }
 

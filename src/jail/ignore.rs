@@ -5,12 +5,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    fmt,
     net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
 
-use super::rules::{IgnoreEntry, Rules};
+use super::{
+    rules::{IgnoreEntry, Rules},
+    words::one_line,
+};
 use crate::{
     net::{Cidr, plain},
     ticket::Id,
@@ -26,10 +30,29 @@ pub struct Surroundings {
     pub own: Vec<IpAddr>,
     /// Networks that our interfaces stand in.
     pub connected: Vec<Cidr>,
-    /// The default gateways and the resolvers.
-    pub protected: Vec<IpAddr>,
+    /// The default gateways.
+    pub gateways: Vec<IpAddr>,
+    /// The name servers that this host asks.
+    pub resolvers: Vec<IpAddr>,
     /// Where administrators are logged in from.
-    pub sessions: Vec<IpAddr>,
+    pub sessions: Vec<Session>,
+}
+
+/// An administrator's login.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Session {
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// Whose it is.
+    pub user: Arc<str>,
+}
+
+impl Surroundings {
+    /// All single addresses of it.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let named = [&self.own, &self.gateways, &self.resolvers].into_iter().flatten().copied();
+        named.chain(self.sessions.iter().map(|session| session.address))
+    }
 }
 
 /// What the engine knows of the world: what is around us, names, files.
@@ -44,12 +67,12 @@ pub struct Around {
 }
 
 /// Why somebody is not banned.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Reason {
-    /// One of our own addresses (`ignoreself`).
-    Own,
-    /// A network that one of our interfaces stands in; single addresses of it are banned.
-    Connected,
+    /// One of our own addresses (`ignoreself`); which, if the question was about a network.
+    Own(Option<IpAddr>),
+    /// This network is one that an interface of ours stands in; single addresses of it are banned.
+    Connected(Cidr),
     /// An entry of `ignoreip`: the address or the id itself.
     Ip,
     /// A network in `ignoreip`.
@@ -60,29 +83,54 @@ pub enum Reason {
     Command,
     /// Such addresses say nothing of who sent the packet.
     LinkLocal,
-    /// A gateway or a resolver (`protect`).
-    Protected,
+    /// A default gateway (`protect`).
+    Gateway(IpAddr),
+    /// A name server (`protect`).
+    Resolver(IpAddr),
     /// An administrator is logged in from there (`protect_sessions`).
-    Session,
+    Session(Session),
     /// A network so wide that it cannot be meant.
     TooWide,
 }
 
 impl Reason {
-    /// As the log says it behind `Ignore 192.0.2.1 by`: fail2ban's words where it has some.
-    pub fn words(self) -> &'static str {
+    /// Which rule it is: fail2ban's words where it has some.
+    pub fn rule(&self) -> &'static str {
         match self {
-            Reason::Own => "ignoreself rule",
-            Reason::Connected => "connected network rule",
+            Reason::Own(_) => "ignoreself rule",
+            Reason::Connected(_) => "connected network rule",
             Reason::Ip => "ip",
             Reason::Cidr => "cidr",
             Reason::Dns => "dns",
             Reason::Command => "command",
             Reason::LinkLocal => "link-local rule",
-            Reason::Protected => "protect rule",
-            Reason::Session => "protect_sessions rule",
+            Reason::Gateway(_) | Reason::Resolver(_) => "protect rule",
+            Reason::Session(_) => "protect_sessions rule",
             Reason::TooWide => "width rule",
         }
+    }
+
+    /// What of the rule it is, where the rule's name does not say so.
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Reason::Own(address) => address.map(|own| format!("our address {own}")),
+            Reason::Connected(network) => Some(format!("an interface stands in {network}")),
+            Reason::Gateway(address) => Some(format!("the default gateway {address}")),
+            Reason::Resolver(address) => Some(format!("the name server {address}")),
+            Reason::Session(Session { address, user }) => {
+                Some(format!("{} is logged in from {address}", one_line(user)))
+            }
+            Reason::Ip | Reason::Cidr | Reason::Dns | Reason::Command => None,
+            Reason::LinkLocal | Reason::TooWide => None,
+        }
+    }
+}
+
+/// As the log says it behind `Ignore 192.0.2.1 by`.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.rule())?;
+        self.detail().map_or(Ok(()), |detail| write!(f, " ({detail})"))
     }
 }
 
@@ -93,25 +141,34 @@ const WIDEST_BITS: (u8, u8) = (8, 16);
 pub fn guard(rules: &Rules, around: &Around, id: &Id) -> Option<Reason> {
     let network = id.network()?;
     let given = &around.given;
-    let any = |addresses: &[IpAddr]| addresses.iter().any(|address| network.contains(*address));
+    let one_of = |addresses: &[IpAddr]| addresses.iter().copied().find(|a| network.contains(*a));
     let widest = if network.address().is_ipv4() { WIDEST_BITS.0 } else { WIDEST_BITS.1 };
     if network.bits() < widest {
         return Some(Reason::TooWide);
     }
-    if rules.ignoreself && (any(&given.own) || touches_any(network, &LOOPBACK)) {
-        return Some(Reason::Own);
+    if rules.ignoreself {
+        let own = one_of(&given.own);
+        if own.is_some() || touches_any(network, &LOOPBACK) {
+            return Some(Reason::Own(own.filter(|_| !network.is_single())));
+        }
     }
     if touches_any(network, &LINK_LOCAL) && network.address().is_ipv6() {
         return Some(Reason::LinkLocal);
     }
-    if rules.protect && any(&given.protected) {
-        return Some(Reason::Protected);
+    if rules.protect {
+        let resolver = || one_of(&given.resolvers).map(Reason::Resolver);
+        let protected = one_of(&given.gateways).map(Reason::Gateway).or_else(resolver);
+        if protected.is_some() {
+            return protected;
+        }
     }
-    if rules.protect_sessions && any(&given.sessions) {
-        return Some(Reason::Session);
+    if rules.protect_sessions
+        && let Some(session) = given.sessions.iter().find(|one| network.contains(one.address))
+    {
+        return Some(Reason::Session(session.clone()));
     }
-    let connected = !network.is_single() && given.connected.iter().any(|net| net.touches(network));
-    connected.then_some(Reason::Connected)
+    let mut connected = given.connected.iter().filter(|_| !network.is_single());
+    connected.find(|net| net.touches(network)).copied().map(Reason::Connected)
 }
 
 const LOOPBACK: [(&str, u8); 2] = [("127.0.0.0", 8), ("::1", 128)];
@@ -134,7 +191,7 @@ pub(super) struct IgnoreList {
 }
 
 /// What a list says of an id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
     /// It counts.
     Counts,
@@ -215,12 +272,9 @@ impl IgnoreList {
             return id.clone();
         }
         let given = &around.given;
-        let holds = |addresses: &[IpAddr]| addresses.iter().any(|one| prefix.contains(*one));
         let unsafe_to_ban = touches_any(prefix, &LINK_LOCAL)
             || touches_any(prefix, &LOOPBACK)
-            || holds(&given.own)
-            || holds(&given.protected)
-            || holds(&given.sessions)
+            || given.addresses().any(|one| prefix.contains(one))
             || given.connected.iter().any(|net| net.touches(prefix))
             || self.reason(prefix).is_some();
         match unsafe_to_ban {
@@ -255,8 +309,9 @@ mod tests {
             given: Surroundings {
                 own: vec!["192.0.2.1".parse().unwrap(), "2001:db8:a::1".parse().unwrap()],
                 connected: vec![Cidr::new("2001:db8:a::".parse().unwrap(), 64)],
-                protected: vec!["192.0.2.254".parse().unwrap()],
-                sessions: vec!["198.51.100.9".parse().unwrap(), "2001:db8:5::9".parse().unwrap()],
+                gateways: vec!["192.0.2.254".parse().unwrap()],
+                resolvers: vec!["192.0.2.53".parse().unwrap()],
+                sessions: vec![session("198.51.100.9", "root"), session("2001:db8:5::9", "ann")],
             },
             names: HashMap::from([("home.example".into(), vec!["203.0.113.5".parse().unwrap()])]),
             files: HashMap::from([(
@@ -264,6 +319,10 @@ mod tests {
                 file_entries("10.0.0.0/8 # lan\n::2,bob").0,
             )]),
         }
+    }
+
+    fn session(address: &str, user: &str) -> Session {
+        Session { address: address.parse().unwrap(), user: user.into() }
     }
 
     fn rules(ignoreip: &[&str]) -> Rules {
@@ -312,31 +371,49 @@ mod tests {
         assert_eq!(list.judge(&Id::parse("session-8")), Verdict::Counts);
     }
 
+    /// `protect rule` alone may be any of several.
     #[test]
-    fn some_are_not_banned_even_by_order() {
+    fn who_is_not_banned_even_by_order_is_told_which_rule_it_is() {
         let (plain, around) = (rules(&[]), around());
         let off =
             Rules { ignoreself: false, protect: false, protect_sessions: false, ..rules(&[]) };
+        let link_local = Some("link-local rule");
+        let wide = Some("width rule");
         let rows = [
-            ("192.0.2.1", Some(Reason::Own), None),
-            ("127.0.0.5", Some(Reason::Own), None),
-            ("::1", Some(Reason::Own), None),
-            ("192.0.2.254", Some(Reason::Protected), None),
-            ("192.0.2.0/24", Some(Reason::Own), None),
-            ("192.0.2.128/25", Some(Reason::Protected), None),
-            ("198.51.100.9", Some(Reason::Session), None),
-            ("2001:db8:5::/64", Some(Reason::Session), None),
-            ("fe80::1", Some(Reason::LinkLocal), Some(Reason::LinkLocal)),
-            ("0.0.0.0/0", Some(Reason::TooWide), Some(Reason::TooWide)),
-            ("::/0", Some(Reason::TooWide), Some(Reason::TooWide)),
+            ("192.0.2.1", Some("ignoreself rule"), None),
+            ("127.0.0.5", Some("ignoreself rule"), None),
+            ("::1", Some("ignoreself rule"), None),
+            ("192.0.2.254", Some("protect rule (the default gateway 192.0.2.254)"), None),
+            ("192.0.2.53", Some("protect rule (the name server 192.0.2.53)"), None),
+            ("192.0.2.0/24", Some("ignoreself rule (our address 192.0.2.1)"), None),
+            ("192.0.2.128/25", Some("protect rule (the default gateway 192.0.2.254)"), None),
+            (
+                "198.51.100.9",
+                Some("protect_sessions rule (root is logged in from 198.51.100.9)"),
+                None,
+            ),
+            (
+                "2001:db8:5::/64",
+                Some("protect_sessions rule (ann is logged in from 2001:db8:5::9)"),
+                None,
+            ),
+            (
+                "2001:db8:a:0:8000::/65",
+                Some("connected network rule (an interface stands in 2001:db8:a::/64)"),
+                Some("connected network rule (an interface stands in 2001:db8:a::/64)"),
+            ),
+            ("fe80::1", link_local, link_local),
+            ("0.0.0.0/0", wide, wide),
+            ("::/0", wide, wide),
             ("2001:db8:a::77", None, None),
             ("203.0.113.5", None, None),
             ("bob", None, None),
         ];
         for (id, guarded, unguarded) in rows {
             let id = Id::parse(id);
-            assert_eq!(guard(&plain, &around, &id), guarded, "{id}");
-            assert_eq!(guard(&off, &around, &id), unguarded, "{id}, all off");
+            let told = |rules| guard(rules, &around, &id).map(|reason| reason.to_string());
+            assert_eq!(told(&plain).as_deref(), guarded, "{id}");
+            assert_eq!(told(&off).as_deref(), unguarded, "{id}, all off");
         }
     }
 

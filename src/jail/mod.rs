@@ -42,7 +42,7 @@ pub use effects::{
     Act, Ask, Effects, Entry, Level, Logger, Note, Outcome, UnbanCause, Verb, VerbKind,
 };
 pub use formula::{FORMULA_BYTES_MAX, Formula, FormulaError};
-pub use ignore::{Around, Reason, Surroundings, file_entries};
+pub use ignore::{Around, Reason, Session, Surroundings, file_entries};
 pub use orders::{Banned, Unbanned, Why};
 pub use rules::{ActionRule, IgnoreCache, IgnoreEntry, Increment, Rules};
 
@@ -51,6 +51,7 @@ use crate::{
     time::{Timestamp, Zone},
 };
 use ask::Asks;
+pub use ask::COMMAND_WAIT_S;
 use bans::BanList;
 use counter::Counter;
 use hold::{Restores, Sweep};

@@ -1,13 +1,17 @@
 //! What people want of a jail: bans, unbans, other rules, answers.
 
-use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use super::{
     Jail, Scene,
     bans::{BanView, Slot},
     effects::{Entry, Level, Logger, UnbanCause},
     failures::Cause,
-    ignore::{Around, IgnoreList, Surroundings, Verdict, guard},
+    ignore::{Around, IgnoreList, Reason, Surroundings, Verdict, guard},
     rules::{IgnoreEntry, Rules},
     words::{moment, shown},
 };
@@ -51,7 +55,7 @@ pub struct Why {
     /// Its ban, if it is banned: its own, or that of a network around it.
     pub ban: Option<BanView>,
     /// Why it is not banned, in fail2ban's words (`ip`, `dns`, `ignoreself rule`) or ours.
-    pub ignored: Option<&'static str>,
+    pub ignored: Option<Reason>,
 }
 
 impl Jail {
@@ -61,7 +65,7 @@ impl Jail {
         let mut banned = Banned::default();
         for id in ids {
             if let Some(reason) = guard(&self.rules, scene.around, id) {
-                banned.refused.push((id.clone(), reason.words().to_owned()));
+                banned.refused.push((id.clone(), reason.to_string()));
                 continue;
             }
             if let Some(number) = self.bans.find(id) {
@@ -74,8 +78,7 @@ impl Jail {
                 continue;
             }
             if let Verdict::Ignored(reason) = self.ignore.judge(id) {
-                let text =
-                    format!("Ban of {} by order, though ignored by {}", shown(id), reason.words());
+                let text = format!("Ban of {} by order, though ignored by {reason}", shown(id));
                 self.note(scene, Level::Warning, Logger::Actions, &text);
             }
             let evidence = Arc::<Evidence>::default();
@@ -204,15 +207,9 @@ impl Jail {
     pub fn surroundings_changed(&mut self, before: &Surroundings, scene: &mut Scene<'_>) {
         let now = &scene.around.given;
         let mut suspects: BTreeSet<u32> = BTreeSet::new();
-        let lists = [
-            (&now.own, &before.own),
-            (&now.protected, &before.protected),
-            (&now.sessions, &before.sessions),
-        ];
-        for (now, before) in lists {
-            for address in now.iter().filter(|address| !before.contains(address)) {
-                suspects.extend(self.bans_around(*address));
-            }
+        let before_it: HashSet<IpAddr> = before.addresses().collect();
+        for address in now.addresses().filter(|address| !before_it.contains(address)) {
+            suspects.extend(self.bans_around(address));
         }
         if self.bans.has_networks() {
             for network in
@@ -247,7 +244,7 @@ impl Jail {
                 Verdict::Counts | Verdict::Open => guard(&self.rules, scene.around, &slot.id),
             };
             if let Some(reason) = reason {
-                let text = format!("Ignore {} by {}", shown(&slot.id), reason.words());
+                let text = format!("Ignore {} by {reason}", shown(&slot.id));
                 self.note(scene, Level::Info, Logger::Filter, &text);
             }
             self.lift(slot, UnbanCause::Ignored, scene);
@@ -267,7 +264,7 @@ impl Jail {
             maxretry: self.rules.maxretry,
             last_line: self.counter.last_line(&counted_as),
             ban: self.find_ban(id),
-            ignored: ignored.map(super::Reason::words),
+            ignored,
             counted_as,
         }
     }

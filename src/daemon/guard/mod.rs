@@ -14,6 +14,7 @@ mod jails;
 mod orders;
 mod positions;
 mod preface;
+mod questions;
 mod sensor;
 mod settle;
 mod state;
@@ -105,6 +106,7 @@ pub struct Guard {
     /// Replies that go out when the firewall has done what they tell of.
     held: Vec<orders::Held>,
     positions: positions::Positions,
+    questions: questions::Questions,
     now: Timestamp,
     clock: Stopwatch,
     /// What the wall clock would show if nobody had set it since `clock` started.
@@ -217,6 +219,7 @@ impl Guard {
             inbox,
             replies: Vec::new(),
             positions: positions::Positions::default(),
+            questions: questions::Questions::default(),
             now,
             clock: Stopwatch::start(),
             started: now,
@@ -263,6 +266,7 @@ impl Guard {
         if self.engine.next_timeout().is_some_and(|due| due <= self.now) {
             ask!(self.handle_timeout());
         }
+        self.ask_names_again();
         self.release_late();
         self.settle();
         self.housekeep();
@@ -293,7 +297,8 @@ impl Guard {
     fn patience(&self) -> Duration {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
-        let own = [self.housekeeping_due, self.write_due, self.thrift_due];
+        let names = self.watcher.names.next_due();
+        let own = [self.housekeeping_due, self.write_due, self.thrift_due, names];
         let due = std::iter::once(self.engine.next_timeout())
             .chain(own)
             .flatten()
@@ -334,11 +339,7 @@ impl Guard {
             Event::Signal(signal) => self.signal(signal),
             Event::Resolved(question, answer, mark) => self.resolved(question, answer, mark),
             Event::Ignored { jail, number, ignored, trouble } => {
-                if let Some(trouble) = trouble {
-                    let text = format!("[{jail}] ignorecommand: {trouble}");
-                    self.say(Level::ERROR, "filter", &text);
-                }
-                ask!(self.handle(Input::Answer { jail, number, ignored }));
+                self.answered(jail, number, ignored, trouble);
             }
             Event::Network(around) => {
                 let around = self.watcher.network(*around);
@@ -417,12 +418,9 @@ impl Guard {
         match mark {
             Mark::Ignore => {
                 // Name servers that are out of order know no name; what was known is better.
-                match addresses.is_empty() {
-                    true if !self.watcher.lost(&name) => return,
-                    true => {}
-                    false => self.watcher.found(&name),
+                if self.watcher.names.answered(&name, !addresses.is_empty(), self.now) {
+                    ask!(self.handle(Input::Name { name: name.into(), addresses }));
                 }
-                ask!(self.handle(Input::Name { name: name.into(), addresses }));
             }
             Mark::Failure(jail, failure) => {
                 let shown: Vec<String> = addresses.iter().map(ToString::to_string).collect();
@@ -530,8 +528,13 @@ impl Guard {
         let failing = matches!(self.store.health(), store::Health::Failing { .. });
         let pause = if failing { HOUSEKEEPING_S } else { IDLE_S };
         self.housekeeping_due = Some(self.now.plus_secs(pause));
-        for name in self.watcher.names() {
-            self.resolver.ask(Question::Addresses(name), Mark::Ignore);
+    }
+
+    /// Names of `ignoreip` that nobody knew are asked for again sooner than others, which have
+    /// their time in the engine: a name server may have been out of order.
+    fn ask_names_again(&mut self) {
+        for name in self.watcher.names.due(self.now) {
+            self.resolver.ask(Question::Addresses(name.to_string()), Mark::Ignore);
         }
     }
 

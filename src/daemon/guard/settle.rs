@@ -7,12 +7,12 @@ use crate::{
     action::{Call, Want},
     config::ActionKind,
     daemon::{
-        inbox::{Event, Mark},
+        inbox::Mark,
         log::Level,
         runner::{self, Job},
     },
     engine::Effects,
-    jail::{self, Act, Ask, Verb, VerbKind},
+    jail::{self, Act, Verb, VerbKind},
     source::Position,
     store::{self, Entry, UnbanWhy},
     ticket::{Ban, BanTime, Evidence, Id, JailName},
@@ -62,10 +62,10 @@ impl Guard {
         self.tell_sensor();
         self.order_again();
         for ask in asks {
-            self.ask_command(ask);
+            self.questions.wait(ask, self.now);
         }
+        self.ask_commands();
         for name in lookups {
-            self.watcher.want(&name);
             self.resolver.ask(Question::Addresses(name.to_string()), Mark::Ignore);
         }
         for path in files {
@@ -299,22 +299,6 @@ impl Guard {
             of_jail.push((*want, number.to_string()));
         }
         Call { now: self.now, of_id, of_jail }
-    }
-
-    /// `ignorecommand`, on a thread of its own.
-    fn ask_command(&mut self, ask: Ask) {
-        let sender = self.sender.clone();
-        let (jail, number) = (Arc::clone(&ask.jail), ask.number);
-        if let Err(trouble) = self.executors.ask(ask, move |answer| {
-            let (ignored, trouble) = match answer {
-                Ok(ignored) => (ignored, None),
-                Err(trouble) => (false, Some(trouble)),
-            };
-            let event = Event::Ignored { jail: Arc::clone(&jail), number, ignored, trouble };
-            let _ = sender.send(event);
-        }) {
-            self.say(Level::ERROR, "filter", &trouble);
-        }
     }
 }
 

@@ -95,7 +95,8 @@ impl State for Guard {
             return (verdict, earlier.saturating_sub(1));
         }
         if let Some(rule) = why.ignored {
-            return (Verdict::Ignored { rule: rule.to_owned(), detail: String::new() }, earlier);
+            let detail = rule.detail().unwrap_or_default();
+            return (Verdict::Ignored { rule: rule.rule().to_owned(), detail }, earlier);
         }
         if why.failures == 0 {
             return (Verdict::Unseen, earlier);
