@@ -495,6 +495,7 @@ fn very_many_are_written_anew_without_a_look() {
 #[test]
 fn while_a_large_set_is_made_anew_nobody_is_let_in() {
     in_namespace(&["nft"], || {
+        run("ip link set lo up");
         let mut nft = Nft::started(guard("sshd"));
         let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
         let banned = Element { net: net("127.0.0.2"), left_ms: Some(3_600_000) };
