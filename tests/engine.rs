@@ -147,6 +147,38 @@ fn what_fails_is_an_error_and_tried_again_for_as_long_as_the_ban_lasts() {
 }
 
 #[test]
+fn of_very_many_that_come_back_the_log_names_some_and_counts_the_rest() {
+    let mut story = Story::new(rules());
+    let restored = |number: u32| Restored {
+        ban: Ban {
+            id: Id::from(std::net::IpAddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + number))),
+            from: Timestamp::from_secs(START - 60),
+            time: BanTime::Seconds(600),
+            count: 1,
+            failures: 5,
+            restored: true,
+            evidence: Arc::default(),
+        },
+        ordered: false,
+    };
+    let bans = (0..10_050).map(restored).collect();
+    story.turn(|engine, turn| engine.restore("sshd", bans, Vec::new(), turn).unwrap());
+    assert_eq!(story.log(), Vec::<String>::new());
+    story.answer(None);
+    let log = story.log();
+    let named =
+        log.iter().filter(|line| line.starts_with("Notice actions [sshd] Restore Ban 11.0."));
+    assert_eq!(named.count(), 10_000);
+    assert_eq!(log[10_000..], ["Notice actions [sshd] 50 more bans restored"]);
+    // Who was not named is named when he is let in again.
+    story.turn(|engine, turn| {
+        engine.unban(Some("sshd"), &[Id::parse("11.0.39.65")], turn).unwrap();
+    });
+    story.answer(None);
+    assert_eq!(story.log(), ["Notice actions [sshd] Unban 11.0.39.65"]);
+}
+
+#[test]
 fn a_repeated_offender_is_banned_for_longer_and_sooner() {
     let increment = Increment { enabled: true, ..Increment::default() };
     let mut story = Story::new(Rules { maxretry: 4, increment, ..rules() });

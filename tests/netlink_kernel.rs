@@ -15,8 +15,11 @@ use std::{
 
 use netns::{feed, in_namespace, run};
 use sentryban::{
-    action::sets::{Change, NftGuard, Ports, SetBatch, SetVerb, Sets, Verdict},
-    daemon::netlink::{Horizon, Lost, Netlink, Own, Part, Sockets, Watch},
+    action::sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
+    daemon::netlink::{
+        Horizon, Lost, Netlink, Own, Part, Sockets, Watch,
+        exec::{Kernel, Losses},
+    },
     net::Cidr,
 };
 use socket2::{Domain, Socket, Type};
@@ -228,6 +231,64 @@ fn a_flood_of_our_own_bans_hides_no_loss() {
         run("nft flush ruleset");
         let lost = watch.wait(Some(ANSWER)).unwrap();
         assert!(lost.contains(&Lost::Table) || lost.contains(&Lost::Unknown), "{lost:?}");
+    });
+}
+
+#[test]
+fn what_happens_while_nobody_listens_makes_everybody_look() {
+    in_namespace(&["nft"], || {
+        let own = Own::default();
+        let losses = Losses::watch(&own).unwrap();
+        let mut kernel = Kernel::new(&own, Some(losses.clone()), false);
+        let guard = guard("sshd");
+        let mut does = |verb| kernel.run(&batch(&guard, verb)).unwrap().map(drop);
+        does(SetVerb::Start).unwrap();
+        let roll = |from: u32| -> Roll {
+            let net = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+            (from..from + 5000).map(|i| (net(i), Some(600))).collect()
+        };
+        does(SetVerb::Exactly(roll(0))).unwrap();
+        let mut other = Kernel::new(&own, Some(losses.clone()), false);
+        assert_eq!(other.disturbed(), Some(false));
+        let deaf = losses.deafen();
+        let deafer = losses.deafen();
+        run("nft flush set inet sentryban sshd-addr4");
+        drop(deaf);
+        assert_eq!(other.disturbed(), Some(false));
+        drop(deafer);
+        assert_eq!(other.disturbed(), Some(true));
+        assert_eq!(other.disturbed(), Some(false));
+        // And from then on all is heard as before.
+        run("nft flush chain inet sentryban sshd");
+        let since = Instant::now();
+        while other.disturbed() != Some(true) {
+            assert!(since.elapsed() < ANSWER, "nobody listens any more");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
+fn who_empties_a_set_while_it_is_filled_is_found_out() {
+    in_namespace(&["nft"], || {
+        let own = Own::default();
+        let mut kernel = Kernel::new(&own, Some(Losses::watch(&own).unwrap()), false);
+        let guard = guard("sshd");
+        kernel.run(&batch(&guard, SetVerb::Start)).unwrap().unwrap();
+        let net = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+        let roll: Roll = (0..200_000).map(|i| (net(i), Some(600))).collect();
+        let all = batch(&guard, SetVerb::Exactly(roll));
+        std::thread::scope(|threads| {
+            let filler = threads.spawn(|| kernel.run(&all).unwrap());
+            // As quick as nobody is with a tool.
+            let mut stranger = Netlink::open(Part::Nft, &own).unwrap();
+            let first = batch(&guard, SetVerb::Check(vec![net(0)]));
+            while stranger.apply(&first).is_err() && !filler.is_finished() {}
+            stranger.apply(&batch(&guard, SetVerb::Flush)).unwrap();
+            assert!(!filler.is_finished(), "all were in before they could be thrown out");
+            let failed = filler.join().unwrap().unwrap_err();
+            assert!(failed.text.contains("11.0.0.0 in set sshd-addr4 is missing"), "{failed:?}");
+        });
     });
 }
 

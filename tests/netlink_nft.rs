@@ -6,9 +6,14 @@ mod common;
 #[path = "common/netns.rs"]
 mod netns;
 
+use std::{
+    net::UdpSocket,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
 use netns::{feed, in_namespace, run};
 use sentryban::{
-    action::sets::{Change, NftGuard, Ports, SetBatch, SetVerb, Sets, Verdict},
+    action::sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
     daemon::netlink::{Applied, Element, Fault, Guard, Netlink, Own, Part},
     net::Cidr,
 };
@@ -484,6 +489,72 @@ fn very_many_are_written_anew_without_a_look() {
         let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted[..5]).unwrap();
         assert_eq!(done.refreshed, 5);
         assert_eq!(nft.held().len(), 5);
+    });
+}
+
+#[test]
+fn while_a_large_set_is_made_anew_nobody_is_let_in() {
+    in_namespace(&["nft"], || {
+        run("ip link set lo up");
+        let mut nft = Nft::started(guard("sshd"));
+        let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+        let banned = Element { net: net("127.0.0.2"), left_ms: Some(3_600_000) };
+        let others = (0..200_000).map(|i| Element { net: address(i), left_ms: Some(3_600_000) });
+        let wanted: Vec<Element> = others.chain([banned]).collect();
+        nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
+        run("nft add element inet sentryban sshd-addr4 { 192.0.2.77 }");
+        let ear = UdpSocket::bind("127.0.0.1:0").unwrap();
+        ear.set_nonblocking(true).unwrap();
+        let to = ear.local_addr().unwrap();
+        let rounds = AtomicUsize::new(0);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|threads| {
+            threads.spawn(|| {
+                let mouth = UdpSocket::bind("127.0.0.2:0").unwrap();
+                while !over.load(Ordering::Relaxed) {
+                    // A packet that is dropped on the way may be told as an error; that is as good.
+                    let _ = mouth.send_to(b"let me in", to);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+            while rounds.load(Ordering::Relaxed) == 0 {
+                std::thread::yield_now();
+            }
+            let done = nft.netlink.reconcile(Guard::Nft(&nft.guard), &wanted).unwrap();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!((done.refreshed, done.failed.len()), (200_001, 0));
+        });
+        assert!(ear.recv_from(&mut [0; 64]).is_err(), "of {rounds:?} packets one came through");
+        // Others do come through, so that the silence means something.
+        UdpSocket::bind("127.0.0.3:0").unwrap().send_to(b"hello", to).unwrap();
+        ear.set_nonblocking(false).unwrap();
+        ear.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        ear.recv_from(&mut [0; 64]).unwrap();
+        assert_eq!(nft.held().len(), 200_001);
+        assert!(nft.netlink.strangers(&[&nft.guard]).unwrap().is_empty());
+        assert!(!run("nft -t list ruleset").contains("spare"));
+    });
+}
+
+#[test]
+fn a_spare_set_left_behind_is_asked_until_all_are_in() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        let spare = "sshd-addr4/spare";
+        let kind = "{ type ipv4_addr; flags timeout; elements = { 192.0.2.1 } }";
+        feed("nft -f -", &format!("add set inet sentryban {spare} {kind}\n"));
+        assert_eq!(nft.apply(SetVerb::Start), Applied::default());
+        let text = run("nft list ruleset");
+        assert!(text.contains(&format!("ip saddr @{spare} counter")), "{text}");
+        assert!(nft.netlink.strangers(&[&nft.guard]).unwrap().is_empty());
+        let roll: Roll =
+            [(net("192.0.2.1"), None), (net("192.0.2.2"), Some(60))].into_iter().collect();
+        assert_eq!(nft.apply(SetVerb::Exactly(roll)), Applied::default());
+        assert!(!run("nft list ruleset").contains(spare));
+        assert_eq!(nft.held(), ["192.0.2.1", "192.0.2.2"]);
+        feed("nft -f -", &format!("add set inet sentryban {spare} {kind}\n"));
+        nft.apply(SetVerb::Stop);
+        assert_eq!(run("nft list ruleset"), "");
     });
 }
 

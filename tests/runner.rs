@@ -202,6 +202,83 @@ fn an_executor_that_hears_of_changes_wakes_the_watch() {
 }
 
 #[test]
+fn who_emptied_the_firewall_just_before_a_batch_is_found() {
+    let disturbed = Arc::new(Mutex::new(false));
+    let held: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kernel = Arc::clone(&held);
+    let judge = move |step: &Step| {
+        let mut held = kernel.lock().unwrap();
+        if let Work::Sets(SetBatch::Nft { verb: SetVerb::Check(nets), .. }) = &step.work
+            && let Some(lost) = nets.iter().find(|net| !held.contains(&net.to_string()))
+        {
+            return Err(refused(&format!("{lost} is missing")));
+        }
+        held.extend(added(step));
+        Ok(Done::default())
+    };
+    let scene = scene("nft", Some(Arc::clone(&disturbed)), Box::new(judge));
+    let all = bans(20);
+    scene.order(Verb::Ban, all[..10].to_vec());
+    held.lock().unwrap().clear();
+    scene.order(Verb::Ban, all[10..].to_vec());
+    *disturbed.lock().unwrap() = true;
+    let outcome = scene.next();
+    assert!(outcome.lost && outcome.verb.is_none(), "{outcome:?}");
+}
+
+#[test]
+fn a_synchronisation_in_parts_is_one_batch_and_one_answer() {
+    let scene = scene("nft", Some(Arc::default()), Box::new(|_| Ok(Done::default())));
+    let all = bans(300);
+    let part = |bans: &[Ban], more: bool| {
+        let mut job = Job::new(Verb::Sync, bans.to_vec(), Call::at(sentryban::time::now()));
+        (job.more, job.serial) = (more, 7);
+        scene.runner.order(job).unwrap();
+    };
+    part(&all[..100], true);
+    part(&[ban("bob")], true);
+    part(&all[100..], false);
+    let outcome = scene.next();
+    assert!(outcome.last && outcome.serial == 7 && outcome.error.is_none());
+    assert_eq!(outcome.done, all.iter().map(|ban| ban.id.clone()).collect::<Vec<Id>>());
+    assert_eq!(outcome.failed.len(), 1);
+    assert_eq!(outcome.failed[0].0, Id::parse("bob"));
+    let seen = scene.seen.lock().unwrap();
+    let rolls = seen.iter().filter_map(|step| match &step.work {
+        Work::Sets(SetBatch::Nft { verb: SetVerb::Exactly(roll), .. }) => Some(roll.len()),
+        _ => None,
+    });
+    assert_eq!(rolls.collect::<Vec<usize>>(), [300]);
+}
+
+#[test]
+fn a_synchronisation_that_is_refused_goes_on_one_by_one() {
+    let judge = |step: &Step| match &step.work {
+        Work::Sets(SetBatch::Nft { verb: SetVerb::Exactly(_), .. }) => Err(refused("no room")),
+        Work::Sets(SetBatch::Nft { verb: SetVerb::List, .. }) => {
+            Ok(Done { stdout: "192.0.2.99\n10.0.0.1\n".to_owned() })
+        }
+        _ => Ok(Done::default()),
+    };
+    let scene = scene("nft", Some(Arc::default()), Box::new(judge));
+    let outcomes = scene.order(Verb::Sync, bans(10));
+    assert_eq!(outcomes.iter().map(|outcome| outcome.done.len()).sum::<usize>(), 10);
+    let seen = scene.seen.lock().unwrap();
+    let changes: Vec<&Change> = seen
+        .iter()
+        .filter_map(|step| match &step.work {
+            Work::Sets(SetBatch::Nft { verb: SetVerb::Change(changes), .. }) => Some(changes),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    let stranger = Id::parse("192.0.2.99").network().unwrap();
+    assert_eq!(changes[0], &Change::Delete { net: stranger });
+    assert!(matches!(changes[1], Change::Add { timeout_s: Some(2_591_000..=2_592_000), .. }));
+    assert_eq!(changes.len(), 11);
+}
+
+#[test]
 fn what_ipset_cannot_hold_is_asked_for_again() {
     let scene = scene("ipset", Some(Arc::default()), Box::new(|_| Ok(Done::default())));
     // Told long ago: half of the kernel's time is over.

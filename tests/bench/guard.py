@@ -14,10 +14,14 @@ jail of one failregex on one log unless a case says otherwise:
   latency  write(line) until the element is in the kernel, over 200 lone events; then the same with
            100000 bans in the set
   burst    so many new offenders in one write, until all are in the set
-  restart  so many stored bans and an empty kernel, until all are in the set; memory behind it;
+  restart  so many stored bans and an empty kernel, until all are in the set; memory behind it; and
+           the same with the kernel's sets left in place, until the server has compared them;
            sentryban only beyond 5000, since peers take half a minute for those
 
-What is in the kernel is heard from the kernel itself, as notifications of nf_tables. Peers are
+Lone events are heard from the kernel itself, as notifications of nf_tables. Bursts and restarts
+are counted in the headers of the sets (kernel.py): whoever listens makes the kernel write a message
+for each element, and would measure that. Kernels before 6.16 do not tell; then the bench listens,
+says so, and what it says of bursts and restarts is too long. Peers are
 fail2ban from PATH and fail2ban-rs from --peers DIR, PATH or ~/.cargo/bin; who is missing is named.
 
   apt-get install fail2ban python3-pyinotify nftables iproute2
@@ -25,7 +29,6 @@ fail2ban from PATH and fail2ban-rs from --peers DIR, PATH or ~/.cargo/bin; who i
 """
 
 import argparse
-import ctypes
 import os
 import re
 import shutil
@@ -40,6 +43,7 @@ import threading
 import time
 from pathlib import Path
 
+from kernel import Counter, Wait, inside
 from run import Fault, machine, thousands
 
 HERE = Path(__file__).resolve().parent
@@ -58,6 +62,7 @@ class Namespace:
     """A network namespace, and what nf_tables in it announces."""
 
     made = 0
+    tells = None
 
     def __init__(self):
         Namespace.made += 1
@@ -76,26 +81,47 @@ class Namespace:
                               text=True, check=False)
 
     def ear(self):
-        """A socket that hears nf_tables' notifications, opened by a thread that visits."""
-        found = []
-
-        def visit():
-            libc = ctypes.CDLL(None, use_errno=True)
-            with open("/var/run/netns/" + self.name) as space:
-                if libc.setns(space.fileno(), 0x40000000) != 0:
-                    return
-            ear = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
-            ear.setsockopt(socket.SOL_SOCKET, 33, 1 << 30)  # SO_RCVBUFFORCE
-            ear.bind((0, 0))
-            ear.setsockopt(270, 1, 7)  # NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES
-            found.append(ear)
-
-        thread = threading.Thread(target=visit)
-        thread.start()
-        thread.join()
-        if not found:
+        """A socket that hears nf_tables' notifications."""
+        ear = inside(self.name, lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12))
+        if ear is None:
             raise Fault("cannot enter a namespace: run as root")
-        return found[0]
+        ear.setsockopt(socket.SOL_SOCKET, 33, 1 << 30)  # SO_RCVBUFFORCE
+        ear.bind((0, 0))
+        ear.setsockopt(270, 1, 7)  # NETLINK_ADD_MEMBERSHIP, NFNLGRP_NFTABLES
+        return ear
+
+    def meter(self, banaction):
+        """Something that waits for so many elements, and does not slow the kernel where it can."""
+        counter = Counter(self.name, banaction)
+        if banaction == "ipset" or Namespace.counts():
+            return Meter(counter, lambda count: Wait(counter, count))
+        ear = self.ear()
+        return Meter(ear, lambda count: Burst(ear, count))
+
+    @staticmethod
+    def counts():
+        """True if this kernel tells how many elements a set has."""
+        if Namespace.tells is None:
+            with Namespace() as space:
+                space.run("nft", "add table ip a; add set ip a b { type ipv4_addr; }")
+                with Counter(space.name, "nft") as counter:
+                    Namespace.tells = counter.counts()
+            if not Namespace.tells:
+                print("this kernel does not count: listening to it slows it\n", flush=True)
+        return Namespace.tells
+
+
+class Meter:
+    """What was opened for measuring, closed behind it."""
+
+    def __init__(self, opened, until):
+        self.opened, self.until = opened, until
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.opened.close()
 
 
 NEW_ELEMENT = (10 << 8) | 12
@@ -262,6 +288,15 @@ class Guard:
                     sums[n] += int(re.search(r"^%s:\s+(\d+)" % name, text, re.M).group(1))
         return [kib / 1024 for kib in sums]
 
+    def peak(self):
+        """The most memory that it ever had, in MiB."""
+        status = Path("/proc/%d/status" % self.child.pid).read_text()
+        return int(re.search(r"^VmHWM:\s*(\d+)", status, re.M).group(1)) / 1024
+
+    def forget_kernel(self):
+        """As after a restart of the machine."""
+        self.space.run("nft", "flush", "ruleset")
+
     def settle(self, quiet_s=1.5):
         """Waits until it has nothing to do; the processor time by then."""
         last, since = self.cpu_s(), time.monotonic()
@@ -275,6 +310,15 @@ class Guard:
             elif time.monotonic() - since > quiet_s:
                 return now
         raise Fault("%s never comes to rest" % self.name)
+
+
+def open_when_there(path):
+    end = time.monotonic() + DEADLINE_S
+    while not path.exists():
+        if time.monotonic() > end:
+            raise Fault("no %s" % path)
+        time.sleep(0.001)
+    return open(path, errors="replace")
 
 
 class Sentryban(Guard):
@@ -300,6 +344,29 @@ class Sentryban(Guard):
     def begin_again(self):
         self.own_log.unlink(missing_ok=True)
         self.begin()
+
+    def forget_kernel(self):
+        super().forget_kernel()
+        if self.bench.options.banaction == "ipset":
+            for command in ("iptables -F", "iptables -X", "ipset destroy"):
+                self.space.run(*command.split())
+
+    def again_in_place(self, count):
+        """Seconds from a start until it has made sure of what the kernel has kept."""
+        self.stop()
+        begin = time.perf_counter()
+        self.begin_again()
+        end, told, said = begin + 10 * DEADLINE_S, 0, ""
+        with open_when_there(self.own_log) as log:
+            while told < count:
+                if time.perf_counter() > end:
+                    raise Fault("only %d of %d bans came back" % (told, count))
+                said += log.read()
+                lines, _, said = said.rpartition("\n")
+                told += lines.count("] Restore Ban ")
+                told += sum(map(int, re.findall(r"\] (\d+) more bans restored", lines)))
+                time.sleep(0.001)
+        return time.perf_counter() - begin
 
     def remember(self, count):
         """Puts bans into its database, as a burst of attacks would."""
@@ -396,6 +463,9 @@ class Bench:
         done = subprocess.run([self.rs, "-c", str(config), "status"], capture_output=True,
                               check=False)
         return done.returncode == 0
+
+    def meter(self, guard):
+        return guard.space.meter(self.options.banaction if guard.name == "sentryban" else "nft")
 
     def place(self):
         self.made += 1
@@ -574,10 +644,10 @@ def case_burst(bench):
                 continue
             best = None
             for _ in range(bench.options.n if program is Sentryban else 1):
-                with Running(bench, program) as guard, guard.space.ear() as ear:
+                with Running(bench, program) as guard, bench.meter(guard) as meter:
                     guard.settle()
                     cpu = guard.cpu_s()
-                    burst = Burst(ear, count)
+                    burst = meter.until(count)
                     begin = write_all(guard.log, range(count))
                     moment, there = burst.end()
                     if there < count:
@@ -598,48 +668,37 @@ RESTART_GOALS_S = {5_000: 0.05, 100_000: 0.5, 1_000_000: 5}
 
 
 def case_restart(bench):
-    rows = ["| program | stored bans | s until all are in the set | CPU s | RSS MiB | peak MiB |",
-            "|---|---|---|---|---|---|"]
+    rows = ["| program | stored bans | s until all are in the set | s where they were in it | CPU s "
+            "| RSS MiB | peak MiB |", "|---|---|---|---|---|---|---|"]
     goals = []
     for program in bench.programs:
         for count in bench.options.sizes:
             if program is not Sentryban and count > 5_000:
                 continue
-            with Running(bench, program) as guard, guard.space.ear() as ear:
+            with Running(bench, program) as guard, bench.meter(guard) as meter:
                 filled = count
+                lines = [0] if program is Sentryban else range(count)
+                wait = meter.until(len(lines))
+                write_all(guard.log, lines)
+                if wait.end()[1] < len(lines):
+                    raise Fault("%s lost bans" % program.name)
+                guard.settle()
+                guard.stop()
                 if program is Sentryban:
-                    burst = Burst(ear, 1)
-                    write_all(guard.log, [0])
-                    burst.end()
-                    guard.settle()
-                    guard.stop()
                     filled = guard.remember(count)
-                else:
-                    burst = Burst(ear, count)
-                    write_all(guard.log, range(count))
-                    if burst.end()[1] < count:
-                        raise Fault("%s lost bans" % program.name)
-                    guard.settle()
-                    guard.stop()
-                guard.space.run("nft", "flush", "ruleset")
-                ear.setblocking(False)
-                try:
-                    while ear.recv(MIB):
-                        pass
-                except BlockingIOError:
-                    pass
-                burst = Burst(ear, filled)
+                guard.forget_kernel()
+                wait = meter.until(filled)
                 begin = time.perf_counter()
                 guard.begin_again()
-                moment, there = burst.end()
+                moment, there = wait.end()
                 if there < filled:
                     raise Fault("%s: %d of %d are in the set" % (program.name, there, filled))
                 cpu = guard.settle()
-                status = Path("/proc/%d/status" % guard.child.pid).read_text()
-                peak = int(re.search(r"^VmHWM:\s*(\d+)", status, re.M).group(1)) / 1024
-                rss = guard.memory()[0]
-                rows.append("| %s | %s | %.3g | %.2f | %.1f | %.1f |" % (
-                    program.name, thousands(count), moment - begin, cpu, rss, peak))
+                peak, rss = guard.peak(), guard.memory()[0]
+                kept = guard.again_in_place(filled) if program is Sentryban else None
+                rows.append("| %s | %s | %.3g | %s | %.2f | %.1f | %.1f |" % (
+                    program.name, thousands(count), moment - begin,
+                    "%.3g" % kept if kept else "", cpu, rss, peak))
                 if program is Sentryban:
                     if count in RESTART_GOALS_S:
                         goals.append(goal("restart with %s" % thousands(count), moment - begin,
