@@ -13,12 +13,13 @@ pub fn watch(sender: Sender) -> Surroundings {
     let follow = linux::Follow { sight: horizon.filter(|_| first.is_some()), last: first.clone() };
     let work = move || {
         let tell = |news| {
-            sender.send(match news {
+            let event = match news {
                 linux::News::Seen(now) => Event::Network(Box::new(now)),
                 linux::News::Trouble(text) => Event::Noted(super::log::Level::WARNING, text),
-            })
+            };
+            sender.send(event).is_ok()
         };
-        follow.run(Horizon::open, |news| tell(news).is_ok(), std::thread::sleep);
+        follow.run(Horizon::open, tell, std::thread::sleep);
     };
     // Without a thread we know what we know now.
     let _ = std::thread::Builder::new().name("network".to_owned()).spawn(work);
