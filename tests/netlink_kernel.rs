@@ -19,6 +19,7 @@ use sentryban::{
     daemon::netlink::{
         Horizon, Lost, Netlink, Own, Part, Sockets, Watch,
         exec::{Kernel, Losses},
+        links::Links,
     },
     net::Cidr,
 };
@@ -325,6 +326,23 @@ fn the_surroundings_are_followed() {
         let here = horizon.look().unwrap();
         assert_eq!(here.gateways.len(), 3, "{here:?}");
         assert!(horizon.wait(Some(ANSWER)).unwrap());
+    });
+}
+
+/// A router hears of routes all the time, and each look lists all of them.
+#[test]
+fn routes_to_elsewhere_change_nothing_of_the_ground() {
+    in_namespace(&["ip"], || {
+        run("ip link set lo up");
+        let mut links = Links::open().unwrap();
+        run("ip route add 198.51.100.0/24 dev lo");
+        assert!(!links.changed().unwrap());
+        for change in
+            ["route add default dev lo", "addr add 192.0.2.5/32 dev lo", "link set lo down"]
+        {
+            run(&format!("ip {change}"));
+            assert!(links.changed().unwrap(), "{change}");
+        }
     });
 }
 

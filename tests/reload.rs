@@ -278,6 +278,22 @@ fn lines_written_while_jails_restart_are_counted_once() {
     }
 }
 
+/// Nobody is said to be let in as long as the firewall keeps them out.
+#[test]
+fn what_cannot_be_flushed_is_not_told_as_lifted_and_tried_again() {
+    let dir = tree("flush");
+    let path = dir.path().display().to_string();
+    let action = dir.path().join("etc/action.d/slow.conf");
+    let text = fs::read_to_string(&action).unwrap();
+    fs::write(&action, format!("{text}actionflush = test -e {path}/may\n")).unwrap();
+    let Some(server) = start(&dir) else { return };
+    server.client(&["unban", "--all"]);
+    server.wait_log("Failed to execute flush jail 'one' action 'slow'");
+    assert!(!server.log().contains("[one] Unban 203.0.113.1"), "{}", server.log());
+    dir.file("may", "");
+    server.wait_log("[one] Unban 203.0.113.1");
+}
+
 /// What the actions answer at a start is about all bans: one that was over by then must not make
 /// the answer look older than the others.
 #[test]

@@ -171,9 +171,6 @@ pub enum Malformed {
 /// So many VLAN tags may stand one behind the other.
 const TAGS_MAX: usize = 4;
 
-/// So many extension headers of IPv6 are walked over.
-const EXTENSIONS_MAX: usize = 16;
-
 /// Of a TCP header so many bytes are needed: up to the flags.
 const TCP_BYTES: usize = 14;
 
@@ -352,7 +349,8 @@ enum Walk<'a> {
 }
 
 fn walk(mut envelope: Envelope, mut proto: u8, mut bytes: &[u8]) -> Walk<'_> {
-    for _ in 0..EXTENSIONS_MAX {
+    // Each header takes eight bytes or more, so the packet ends it. A kernel sets no other limit.
+    loop {
         let length = match (proto, bytes) {
             (next::TCP | next::UDP | next::ICMP6, payload) => {
                 return Walk::Upper { envelope, proto, payload };
@@ -396,7 +394,6 @@ fn walk(mut envelope: Envelope, mut proto: u8, mut bytes: &[u8]) -> Walk<'_> {
         };
         (proto, bytes) = (*following, behind);
     }
-    Walk::Other
 }
 
 /// Why a packet's beginning says nothing yet.

@@ -197,6 +197,80 @@ fn fragments_behind_extension_headers_are_read() {
     assert_eq!(found, [Decoded::Fragment, Decoded::Fragment, Decoded::Probe(expected)]);
 }
 
+/// A number is free again once its packet is complete: whoever sends all packets under one number
+/// is seen with each.
+#[test]
+fn a_number_used_again_hides_nothing() {
+    let piece = |flags: u8, at: usize, v6: bool| {
+        let whole = tcp(flags);
+        let (part, more) = if at == 0 { (&whole[..8], true) } else { (&whole[8..], false) };
+        match v6 {
+            true => fragment6(6, u16::try_from(at).unwrap(), more, part),
+            false => ipv4(&[], (u16::from(more) << 13) | u16::try_from(at / 8).unwrap(), 6, part),
+        }
+    };
+    // First an answer that nobody asked for, which is complete; then the probe.
+    for v6 in [false, true] {
+        for order in [[0, 8], [8, 0]] {
+            let mut decoder = Decoder::new();
+            let mut found = Vec::new();
+            for flags in [0x10, 0x02, 0x10, 0x02] {
+                for at in order {
+                    if let Decoded::Probe(probe) =
+                        decoder.decode(Link::Raw, &piece(flags, at, v6), AT)
+                    {
+                        found.push(probe.flags.0);
+                    }
+                }
+            }
+            assert_eq!(found.iter().filter(|flags| **flags == 2).count(), 2, "{v6} {order:?}");
+        }
+    }
+}
+
+/// A kernel takes the first of two pieces for the same place; so it does not help to send another
+/// behind it.
+#[test]
+fn a_piece_that_contradicts_hides_nothing() {
+    let piece = |flags: u8| ipv4(&[], 1, 6, &tcp(flags)[8..]);
+    let first = ipv4(&[], 0x2000, 6, &tcp(0)[..8]);
+    for pieces in [[0x02, 0x10, 0x10], [0x10, 0x02, 0x10], [0x10, 0x10, 0x02]] {
+        let mut decoder = Decoder::new();
+        let frames = pieces.map(piece).into_iter().chain([first.clone()]);
+        let found: Vec<u8> = frames
+            .filter_map(|frame| match decoder.decode(Link::Raw, &frame, AT) {
+                Decoded::Probe(probe) => Some(probe.flags.0),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(found, [2], "{pieces:x?}");
+    }
+}
+
+/// Options of IPv6 may take more room than any header: before the ports of a whole packet, and of
+/// a first fragment.
+#[test]
+fn long_chains_of_headers_hide_nothing() {
+    let options = |next: u8, bytes: usize| {
+        let mut header = vec![next, u8::try_from(bytes / 8 - 1).unwrap(), 1];
+        header.push(u8::try_from(bytes - 4).unwrap_or(0));
+        header.resize(bytes, 0);
+        header
+    };
+    let behind = |header: Vec<u8>| [header, tcp(2)].concat();
+    let whole = Decoded::Probe(probe(true, Proto::Tcp, 2));
+    let first = Decoded::Probe(Probe { fragmented: true, ..probe(true, Proto::Tcp, 2) });
+    let long = ipv6(60, &behind(options(6, 1024)));
+    assert_eq!(decode(Link::Raw, &long), whole, "long");
+    let mut many = options(6, 8);
+    for _ in 0..40 {
+        many = [options(60, 8), many].concat();
+    }
+    assert_eq!(decode(Link::Raw, &ipv6(60, &behind(many))), whole, "many");
+    let frame = fragment6(60, 0, true, &behind(options(6, 72)));
+    assert_eq!(decode(Link::Raw, &frame), first, "in a first fragment");
+}
+
 #[test]
 fn a_flood_of_fragments_is_forgotten_and_so_are_old_ones() {
     let mut decoder = Decoder::new();

@@ -200,9 +200,10 @@ impl Guard {
         self.say(Level::ERROR, "actions", &text);
         if let Some(verb) = verb_kind(job.verb) {
             let failed = job.bans.into_iter().map(|ban| (ban.id, "too slow".to_owned()));
-            let failed: Vec<(Id, String)> = failed.collect();
+            let failed = with_reason(verb, failed.collect(), Some("too slow".to_owned()));
             let actions = self.engine.rules(&jail).map(|rules| rules.actions.clone());
-            for action in actions.unwrap_or_default() {
+            let is_meant = |name: &Arc<str>| job.action.as_ref().is_none_or(|only| only == name);
+            for action in actions.unwrap_or_default().into_iter().filter(|a| is_meant(&a.name)) {
                 let (jail, failed) = (Arc::clone(&jail), failed.clone());
                 let outcome = jail::Outcome {
                     jail,
@@ -343,13 +344,26 @@ pub(super) fn position(source: &Arc<str>, position: &Position) -> Entry {
 
 /// An outcome of a runner's, in the engine's words; none for what the engine did not ask for.
 pub(super) fn told(outcome: runner::Outcome) -> Option<jail::Outcome> {
-    let runner::Outcome { jail, action, verb, serial, done, failed, lost, .. } = outcome;
+    let runner::Outcome { jail, action, verb, serial, done, failed, lost, error, .. } = outcome;
     let verb = match verb.and_then(verb_kind) {
         Some(verb) => verb,
         None if lost => VerbKind::Check,
         None => return None,
     };
+    let failed = with_reason(verb, failed, error);
     Some(jail::Outcome { jail, action, verb, serial, done, failed, lost })
+}
+
+/// A flush names nobody: why it failed stands for all.
+fn with_reason(
+    verb: VerbKind,
+    mut failed: Vec<(Id, String)>,
+    error: Option<String>,
+) -> Vec<(Id, String)> {
+    if verb == VerbKind::Flush && failed.is_empty() {
+        failed.extend(error.map(|error| (Id::parse("all"), error)));
+    }
+    failed
 }
 
 /// The engine's word for a verb; none for those that are the daemon's own.

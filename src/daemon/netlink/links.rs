@@ -9,15 +9,16 @@ use std::{
 use rustix::{io::Errno, net::RecvFlags};
 
 use super::{
-    codec::{DUMP, Message, Writer},
+    codec::{DUMP, Message, Messages, Writer},
     fault::{Fault, Part},
-    route::Surroundings,
+    route::{Surroundings, concerns},
     socket::{Own, Socket},
     watch::readable,
 };
 use crate::net::plain;
 
 const NEW_LINK: u16 = 16;
+const DEL_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
@@ -125,7 +126,8 @@ impl Links {
         Ok(ground)
     }
 
-    /// True if something has changed since this was asked last.
+    /// True if something of the ground has changed since this was asked last. Routes that are no
+    /// default routes come and go on a router all the time.
     ///
     /// # Errors
     ///
@@ -134,14 +136,17 @@ impl Links {
         if !readable(&self.listening, Some(Duration::ZERO))? {
             return Ok(false);
         }
+        let is_ours = |m: &Message<'_>| matches!(m.kind, NEW_LINK | DEL_LINK) || concerns(m);
+        let mut changed = false;
         for _ in 0..DATAGRAMS_MAX {
             match self.listening.receive(&mut self.buffer, RecvFlags::DONTWAIT) {
-                Ok(()) | Err(Errno::NOBUFS) => {}
+                Ok(()) => changed |= Messages::of(&self.buffer).any(|m| is_ours(&m)),
+                Err(Errno::NOBUFS) => changed = true,
                 Err(Errno::AGAIN) => break,
                 Err(errno) => return Err(errno.into()),
             }
         }
-        Ok(true)
+        Ok(changed)
     }
 }
 

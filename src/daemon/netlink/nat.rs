@@ -13,9 +13,10 @@ const GET_CHAIN: u16 = 0xa04;
 const NEW_CHAIN: u16 = 0xa03;
 const TYPE: u16 = 7;
 
-/// True if there is a table or chain for it, of nf_tables or of the older tables.
-pub fn is_there() -> bool {
-    old_tables() || chains().unwrap_or(false)
+/// True if there is a table or chain for it, of nf_tables or of the older tables; none if the kernel
+/// does not say.
+pub fn is_there() -> Option<bool> {
+    if old_tables() { Some(true) } else { chains() }
 }
 
 fn old_tables() -> bool {
@@ -34,7 +35,8 @@ fn chains() -> Option<bool> {
     let listed = socket.dump("list chains", write, |message| {
         found |= message.as_ref().is_some_and(translates);
     });
-    listed.ok().map(|()| found)
+    // What was found is there, also if the list was not read to its end.
+    if found { Some(true) } else { listed.ok().map(|()| false) }
 }
 
 fn translates(message: &Message<'_>) -> bool {

@@ -135,7 +135,7 @@ impl AsFd for Horizon {
 }
 
 /// True for news of an address or of a default route: a router hears of many others.
-fn concerns(message: &Message<'_>) -> bool {
+pub(super) fn concerns(message: &Message<'_>) -> bool {
     match message.kind {
         NEW_ADDRESS | DEL_ADDRESS => true,
         NEW_ROUTE | DEL_ROUTE => message.body.get(1) == Some(&0),

@@ -182,17 +182,22 @@ fn of_socket(protocol: u8, address: IpAddr, port: u16, both: bool) -> Vec<Servic
     found
 }
 
-/// The same from `/proc/net`, for kernels without sock_diag.
-pub fn listed() -> Vec<Service> {
+/// The same from `/proc/net`, for kernels without sock_diag; none where that is hidden.
+pub fn listed() -> Option<Vec<Service>> {
     let mut found = Vec::new();
     for (file, protocol) in [("tcp", TCP), ("tcp6", TCP), ("udp", UDP), ("udp6", UDP)] {
-        let text = fs::read_to_string(format!("/proc/net/{file}")).unwrap_or_default();
+        let text = match fs::read_to_string(format!("/proc/net/{file}")) {
+            Ok(text) => text,
+            // A kernel without IPv6 has no list of it.
+            Err(_) if file.ends_with('6') => continue,
+            Err(_) => return None,
+        };
         found.extend(text.lines().skip(1).flat_map(|line| row(line, protocol)));
         found.truncate(SERVICES_MAX);
     }
     found.sort_unstable();
     found.dedup();
-    found
+    Some(found)
 }
 
 /// `  0: 0100007F:0016 00000000:0000 0A …`; addresses are words of the machine's byte order. What

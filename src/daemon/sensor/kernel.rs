@@ -38,6 +38,10 @@ pub struct Kernel {
     services: Option<Services>,
     tracks: Option<Conntrack>,
     links: Option<Links>,
+    /// The ground could not be seen.
+    missed: bool,
+    /// It is to be looked at although nothing was told.
+    again: bool,
     ground: Ground,
     own: HashSet<IpAddr>,
     /// The broadcasts of its networks.
@@ -55,6 +59,8 @@ impl Kernel {
             services: Services::open().ok(),
             tracks: Conntrack::open().ok(),
             links: Links::open().ok(),
+            missed: false,
+            again: false,
             ground: Ground::default(),
             own: HashSet::new(),
             broadcasts: HashSet::new(),
@@ -76,19 +82,23 @@ impl Kernel {
     /// True if interfaces or addresses changed since they were looked at last; they are looked at
     /// again.
     pub fn look_if_changed(&mut self) -> bool {
-        match self.links.as_mut().map(Links::changed) {
-            Some(Ok(true)) => self.look_around(),
-            Some(Ok(false)) | None => false,
+        let again = std::mem::take(&mut self.again);
+        let told = match self.links.as_mut().map(Links::changed) {
+            Some(Ok(told)) => told,
             Some(Err(_)) => {
                 self.links = Links::open().ok();
-                self.look_around()
+                true
             }
-        }
+            None => false,
+        };
+        (told || again) && self.look_around()
     }
 
     fn look_around(&mut self) -> bool {
-        // What cannot be read stays as it was.
-        let Some(Ok(ground)) = self.links.as_mut().map(Links::look) else { return false };
+        let looked = self.links.as_mut().map(Links::look);
+        self.missed = !matches!(looked, Some(Ok(_)));
+        // What cannot be read stays as it was, until the next second.
+        let Some(Ok(ground)) = looked else { return false };
         let changed = ground != self.ground;
         self.own = ground.addresses.iter().map(|(address, _)| *address).collect();
         let networks = ground.addresses.iter().filter(|(address, _)| address.is_ipv4());
@@ -111,19 +121,24 @@ impl Kernel {
     pub fn tick(&mut self, now: Timestamp) {
         self.now = now;
         self.pauses_left = PAUSES_MAX;
+        self.again = self.missed;
+        // What could not be opened may have been short of something for a moment.
+        self.links = self.links.take().or_else(|| Links::open().ok());
+        self.tracks = self.tracks.take().or_else(|| Conntrack::open().ok());
+        self.services = self.services.take().or_else(|| Services::open().ok());
         let since = now.plus_secs(-SENT_S);
         self.sent.retain(|_, at| *at >= since && *at <= now);
     }
 
     /// Looks whether this host translates addresses.
     pub fn look_at_rules(&mut self) {
-        self.translates = nat::is_there();
+        self.translates = nat::is_there().unwrap_or(self.translates);
     }
 
-    /// The ports that are in use.
-    pub fn services(&mut self) -> Vec<Service> {
+    /// The ports that are in use; none if nobody says.
+    pub fn services(&mut self) -> Option<Vec<Service>> {
         match self.services.as_mut().map(Services::all) {
-            Some(Ok(found)) => found,
+            Some(Ok(found)) => Some(found),
             _ => services::listed(),
         }
     }
@@ -220,6 +235,25 @@ pub fn is_left_out(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_could_not_be_opened_or_seen_is_tried_again() {
+        let mut kernel = Kernel {
+            services: None,
+            tracks: None,
+            links: None,
+            missed: true,
+            ground: Ground::default(),
+            ..Kernel::new()
+        };
+        assert!(!kernel.look_if_changed(), "not for each packet");
+        kernel.tick(Timestamp::from_secs(1));
+        assert!(kernel.look_if_changed());
+        assert!(kernel.ground().links.iter().any(|link| link.name == "lo"), "{:?}", kernel.ground);
+        assert!(kernel.services.is_some() && kernel.tracks.is_some() && !kernel.missed);
+        kernel.tick(Timestamp::from_secs(2));
+        assert!(!kernel.again);
+    }
 
     #[test]
     fn interfaces_of_containers_are_left_out_by_name() {

@@ -54,8 +54,8 @@ impl Kernel {
     pub fn look_at_rules(&mut self) {}
 
     /// None are known.
-    pub fn services(&mut self) -> Vec<Service> {
-        Vec::new()
+    pub fn services(&mut self) -> Option<Vec<Service>> {
+        None
     }
 
     /// Nothing is remembered.

@@ -85,7 +85,7 @@ impl Loop {
         let Start { spec, terminal, executor, output } = start;
         let now = time::now();
         let mut kernel = Kernel::new();
-        let services = kernel.services();
+        let services = kernel.services().unwrap_or_default();
         let sensor = Sensor::new(spec.settings.clone(), Zone::Local, &services);
         let responder = {
             let mailbox = mailbox.clone();
@@ -162,7 +162,7 @@ impl Loop {
         let behind = self.voice.is_behind().then(|| plus(self.now, BEHIND_US));
         let due = [self.sensor.poll_timeout(), behind].into_iter().flatten();
         let due = due.fold(self.look_due, Timestamp::min);
-        let micros = due.micros().saturating_sub(time::now().micros()).max(0);
+        let micros = until(due, time::now());
         let timeout = Timespec { tv_sec: micros / 1_000_000, tv_nsec: micros % 1_000_000 * 1000 };
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
         let capture = self.capture.as_ref().map(|capture| {
@@ -282,13 +282,15 @@ impl Loop {
         if is_due(self.look_due) || changed {
             self.look_due = plus(self.now, LOOK_US);
             self.kernel.tick(self.now);
-            let mut services = self.kernel.services();
-            let bound = &self.bound;
-            services.retain(|one| {
-                let kind = if one.proto == Proto::Tcp { Kind::Tcp } else { Kind::Udp };
-                !(one.address.is_unspecified() && bound.has((kind, one.port)))
-            });
-            let _ = self.sensor.set_services(&services, self.now);
+            // Where nobody says what is in use, nothing that was has closed.
+            if let Some(mut services) = self.kernel.services() {
+                let bound = &self.bound;
+                services.retain(|one| {
+                    let kind = if one.proto == Proto::Tcp { Kind::Tcp } else { Kind::Udp };
+                    !(one.address.is_unspecified() && bound.has((kind, one.port)))
+                });
+                let _ = self.sensor.set_services(&services, self.now);
+            }
             self.count_losses();
         }
         if slow || changed {
@@ -497,6 +499,24 @@ struct Ready {
     bound: Vec<usize>,
 }
 
+/// So many microseconds to wait; a clock that was set back makes everything due far away.
+fn until(due: Timestamp, now: Timestamp) -> i64 {
+    due.micros().saturating_sub(now.micros()).clamp(0, LOOK_US)
+}
+
 fn plus(time: Timestamp, micros: i64) -> Timestamp {
     Timestamp::from_micros(time.micros().saturating_add(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_up_nothing() {
+        let at = Timestamp::from_secs;
+        assert_eq!(until(at(100), at(100 - 86_400)), LOOK_US);
+        assert_eq!(until(at(100), at(101)), 0);
+        assert_eq!(until(Timestamp::from_micros(1_500), Timestamp::from_micros(1_000)), 500);
+    }
 }

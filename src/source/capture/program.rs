@@ -6,9 +6,9 @@
 
 use std::net::IpAddr;
 
-/// So many bytes of a packet are handed over: headers with all options, and more than a fragment of
-/// them.
-pub const SNAP_BYTES: u32 = 512;
+/// So many bytes of a packet are handed over: a whole frame of any Ethernet, since in IPv6 as much
+/// may stand before the ports.
+pub const SNAP_BYTES: u32 = 9216;
 
 /// The kernel takes programs up to this length.
 pub const INSTRUCTIONS_MAX: usize = 4096;
@@ -309,7 +309,8 @@ impl Builder {
         for extension in EXTENSIONS {
             other = self.compare(code::IF_EQUAL, extension, behind, other);
         }
-        let other = if ports.tcp6 == ports.udp6 { Target::Drop } else { other };
+        let is_none = [ports.tcp6, ports.udp6] == [Target::Drop; 2];
+        let other = if is_none { Target::Drop } else { other };
         let v6 = self.transport((ports.tcp6, tcp6), (ports.udp6, udp6), other);
         let v6 = self.step(code::LOAD_BYTE, 6, v6);
         self.family(v4, v6)
@@ -625,6 +626,15 @@ mod tests {
             let packet = Packet { kind, vlan, ..v4(UDP, to, 0, 0, &datagram) };
             assert_ne!(run(&program, &packet), 0, "{kind} {vlan:x}");
         }
+    }
+
+    #[test]
+    fn where_all_ports_are_wanted_extension_headers_hide_none() {
+        let all = vec![(0, u16::MAX)];
+        let (tcp6, udp6) = (all.clone(), all.clone());
+        let program = compile(&Wanted { tcp4: all.clone(), udp4: all, tcp6, udp6, ..wanted() });
+        let packet = v6(0, OWN6, &[6, 0, 0, 0, 0, 0, 0, 0]);
+        assert_ne!(run(&program, &packet), 0);
     }
 
     #[test]
