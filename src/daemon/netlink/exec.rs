@@ -150,8 +150,12 @@ pub struct Kernel {
     own: Own,
     nft: Way,
     ipset: Way,
-    /// Cuts connections of whoever is banned; none if that is not wanted or cannot be had.
+    /// Connections of whoever is banned are cut; not if that is not wanted or cannot be had.
+    cuts: bool,
+    /// Cuts them; opened when it is needed.
     sockets: Option<Sockets>,
+    /// Why they were not cut when it was last tried, which was said.
+    uncut: Option<String>,
     losses: Option<Losses>,
     seen: u64,
     /// Something else than nf_tables was told, which announces nothing.
@@ -168,7 +172,9 @@ impl Kernel {
             own: own.clone(),
             nft: Way::Untried,
             ipset: Way::Untried,
-            sockets: cuts.then(|| Sockets::open().ok()).flatten(),
+            cuts,
+            sockets: None,
+            uncut: None,
             losses,
             seen,
             blind: false,
@@ -192,10 +198,12 @@ impl Kernel {
         if matches!(way, Way::Untried) {
             *way = match Netlink::open(part, &self.own) {
                 Ok(netlink) => Way::Open(Box::new(netlink)),
-                Err(fault) => {
+                Err(fault) if fault.is_unavailable() => {
                     self.notes.push(format!("{fault}; bans go by the tool {tool}"));
                     Way::Closed
                 }
+                // The next order tries again.
+                Err(fault) => return Some(Err(failed(&fault))),
             };
         }
         let Way::Open(netlink) = way else {
@@ -235,23 +243,30 @@ impl Kernel {
 
     /// Ends the connections that are open with those who were just shut out.
     fn cut(&mut self, batch: &SetBatch) {
-        let (Some(sockets), SetBatch::Nft { guard, verb: SetVerb::Change(changes) }) =
-            (&mut self.sockets, batch)
-        else {
-            return;
-        };
+        let SetBatch::Nft { guard, verb: SetVerb::Change(changes) } = batch else { return };
         let out = |change: &Change| match change {
             Change::Add { net, .. } => Some(*net),
             Change::Delete { .. } => None,
         };
         let nets: Vec<Cidr> = changes.iter().filter_map(out).collect();
-        if nets.is_empty() {
+        if nets.is_empty() || !self.cuts {
             return;
         }
-        if let Err(fault) = sockets.cut(&nets, &guard.ports.ranges) {
-            self.notes.push(format!("open connections cannot be cut: {fault}"));
-            self.sockets = None;
+        let opened = match self.sockets.take() {
+            Some(sockets) => Ok(sockets),
+            None => Sockets::open(),
+        };
+        let cut = opened.and_then(|sockets| {
+            self.sockets.insert(sockets).cut(&nets, &guard.ports.ranges).map(drop)
+        });
+        let uncut =
+            cut.as_ref().err().map(|fault| format!("open connections cannot be cut: {fault}"));
+        if uncut.is_some() && uncut != self.uncut {
+            self.notes.extend(uncut.clone());
         }
+        self.uncut = uncut;
+        // What failed for once does not end it.
+        self.cuts = !cut.is_err_and(|fault| fault.is_unavailable());
     }
 
     /// True once after each time that somebody changed our table; none where nobody tells.

@@ -145,7 +145,7 @@ impl Netlink {
     /// # Errors
     ///
     /// [`Fault::Unavailable`] without the right (CAP_NET_ADMIN in this namespace) or without that
-    /// part in the kernel.
+    /// part in the kernel; another where it may be had later.
     pub fn open(part: Part, own: &Own) -> Result<Netlink, Fault> {
         let socket = socket::Socket::open(part, 0, own)?;
         let mut netlink = Netlink {
@@ -161,6 +161,7 @@ impl Netlink {
         };
         match asked {
             Ok(()) => Ok(netlink),
+            Err(fault) if fault.is_passing() => Err(fault),
             Err(fault) => Err(Fault::Unavailable { part, why: fault.to_string() }),
         }
     }
