@@ -1,6 +1,7 @@
 //! Kernel: does the batches of plans by netlink, for the runner of a jail.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Fault, Netlink, Own, Part, Sockets, Watch, watch::Ear};
+use super::{Fault, Lost, Netlink, Own, Part, Sockets, Watch, nft::Home, watch::Ear};
 use crate::{
     action::sets::{Change, NftGuard, SetBatch, SetVerb},
     daemon::runner::exec::{Done, Failed, Why},
@@ -25,6 +26,9 @@ const LOUD: usize = 500;
 /// Of a long list one element in so many is asked for afterwards: about one of each transaction.
 const WITNESS_EVERY: usize = 2000;
 
+/// Sets that are not ours may stand in our table; so many are told apart.
+const SETS_MAX: usize = 4096;
+
 /// An element that lapses within so many seconds is no witness.
 const WITNESS_S: u64 = 120;
 
@@ -35,7 +39,16 @@ pub struct Losses(Arc<Heard>);
 #[derive(Debug, Default)]
 struct Heard {
     count: AtomicU64,
+    taken: Mutex<Taken>,
     listening: Mutex<Listening>,
+}
+
+/// How often somebody took elements out of sets.
+#[derive(Debug, Default)]
+struct Taken {
+    of: HashMap<String, u64>,
+    /// Out of which, nobody knows: all may be meant.
+    of_any: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +76,10 @@ impl Losses {
                 let Some(losses) = heard.upgrade().map(Losses) else { return };
                 match lost {
                     Ok(lost) if lost.is_empty() => {}
-                    Ok(_) => losses.more(),
+                    Ok(lost) => {
+                        losses.note_taken(&lost);
+                        losses.more();
+                    }
                     Err(_) => {
                         losses.more();
                         thread::sleep(PAUSE);
@@ -88,6 +104,26 @@ impl Losses {
             listening.listen(false);
         }
         Deaf(self)
+    }
+
+    fn note_taken(&self, lost: &[Lost]) {
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in lost {
+            match one {
+                Lost::Elements(set) if taken.of.len() < SETS_MAX || taken.of.contains_key(set) => {
+                    *taken.of.entry(set.clone()).or_default() += 1;
+                }
+                Lost::Elements(_) | Lost::Unknown => taken.of_any += 1,
+                // What else is lost is seen by whoever looks.
+                _ => {}
+            }
+        }
+    }
+
+    /// How often elements of these sets were taken out.
+    fn taken(&self, sets: &[String]) -> u64 {
+        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.iter().filter_map(|set| taken.of.get(set)).sum::<u64>() + taken.of_any
     }
 
     fn more(&self) {
@@ -158,6 +194,9 @@ pub struct Kernel {
     uncut: Option<String>,
     losses: Option<Losses>,
     seen: u64,
+    /// Our sets, and how often elements of them were taken out when that was asked last.
+    sets: Vec<String>,
+    taken: u64,
     /// Something else than nf_tables was told, which announces nothing.
     blind: bool,
     notes: Vec<String>,
@@ -177,6 +216,8 @@ impl Kernel {
             uncut: None,
             losses,
             seen,
+            sets: Vec::new(),
+            taken: 0,
             blind: false,
             notes: Vec::new(),
         }
@@ -210,6 +251,12 @@ impl Kernel {
             self.blind = true;
             return None;
         };
+        if let SetBatch::Nft { guard, .. } = batch
+            && !self.sets.contains(&guard.sets.addr4)
+        {
+            self.sets.extend(Home::ALL.iter().map(|home| home.name(&guard.sets)));
+            self.taken = self.losses.as_ref().map_or(0, |losses| losses.taken(&self.sets));
+        }
         let deaf = self.losses.as_ref().filter(|_| is_loud(batch)).map(Losses::deafen);
         let applied = netlink.apply(batch);
         drop(deaf);
@@ -276,6 +323,12 @@ impl Kernel {
         let disturbed = count != self.seen;
         self.seen = count;
         Some(disturbed)
+    }
+
+    /// True once after each time that somebody took elements out of our sets, as far as we are told.
+    pub fn bereft(&mut self) -> bool {
+        let taken = self.losses.as_ref().map_or(0, |losses| losses.taken(&self.sets));
+        std::mem::replace(&mut self.taken, taken) != taken
     }
 
     /// Things for the log, once.
