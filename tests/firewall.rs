@@ -7,8 +7,19 @@ mod lab;
 
 use lab::{Lab, Post, ban, output, run, settings};
 use sentryban::{
-    action::sets::IPSET_TIMEOUT_MAX_S,
-    daemon::runner::{Verb, build, lift, tools::Tools},
+    action::{Step, plan::Work, sets::IPSET_TIMEOUT_MAX_S},
+    daemon::{
+        netlink::{
+            Own,
+            exec::{Kernel, Losses},
+        },
+        runner::{
+            Verb, build,
+            exec::{Done, Executor, Failed},
+            lift,
+            tools::Tools,
+        },
+    },
     ticket::{Ban, BanTime},
 };
 
@@ -111,6 +122,48 @@ fn a_single_element_that_vanishes_is_noticed() {
         post.done(Verb::Stop, &[]);
         post.finish();
     }
+}
+
+/// Netlink as the daemon uses it, without its tools.
+struct ByNetlink(Kernel);
+
+impl Executor for ByNetlink {
+    fn run(&mut self, step: &Step) -> Result<Done, Failed> {
+        match &step.work {
+            Work::Sets(batch) => self.0.run(batch).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn disturbed(&mut self) -> Option<bool> {
+        self.0.disturbed()
+    }
+
+    fn bereft(&mut self) -> bool {
+        self.0.bereft()
+    }
+}
+
+/// A look asks for a few bans; this one is none of them.
+#[test]
+fn one_element_of_many_that_vanishes_is_put_back() {
+    let Some(_lab) = Lab::new(&["nft"]) else { return };
+    let own = Own::default();
+    let kernel = Kernel::new(&own, Some(Losses::watch(&own).unwrap()), false);
+    let post = Post::with("nft", &settings(&[]), Box::new(ByNetlink(kernel)));
+    post.done(Verb::Start, &[]);
+    let bans: Vec<Ban> = (1..=50).map(|n| ban(&format!("198.51.100.{n}"), MONTH)).collect();
+    post.done(Verb::Ban, &bans);
+    post.done(Verb::Unban, &bans[40..]);
+    output("nft delete element inet sentryban addr4-lab { 198.51.100.20 }");
+    let outcome = post.next();
+    assert!(outcome.lost && outcome.verb.is_none() && outcome.error.is_none(), "{outcome:?}");
+    assert!(outcome.notes[0].contains("took elements"), "{outcome:?}");
+    post.done(Verb::Reban, &bans[..40]);
+    // What we do ourselves takes nothing from us.
+    post.done(Verb::Unban, &bans[..5]);
+    post.done(Verb::Stop, &[]);
+    post.finish();
 }
 
 #[test]

@@ -291,6 +291,40 @@ fn prefixes_may_overlap_and_touch_the_ends() {
     });
 }
 
+/// Runs something without the right to change the firewall.
+fn without_right(body: impl FnOnce()) {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+    let before = capabilities(None).unwrap();
+    let mut less = before;
+    less.effective.remove(CapabilitySet::NET_ADMIN);
+    set_capabilities(None, less).unwrap();
+    body();
+    set_capabilities(None, before).unwrap();
+}
+
+/// The pieces of IPv4 are worked out before the kernel is asked for those of IPv6, and only then is
+/// anything sent.
+#[test]
+fn what_was_never_sent_is_not_taken_for_held() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("half"));
+        nft.change(&[add("198.51.100.0/24", Some(3600))]);
+        let both = [add("10.0.0.0/8", None), add("2001:db8::/40", None)];
+        without_right(|| {
+            assert!(nft.try_apply(SetVerb::Change(both.to_vec())).is_err());
+        });
+        nft.change(&both);
+        assert_eq!(nft.held(), ["10.0.0.0/8", "198.51.100.0/24", "2001:db8::/40"]);
+        let wanted = |text: &str| Element { net: net(text), left_ms: None };
+        let other = [wanted("10.0.0.0/9"), wanted("2001:db8::/41")];
+        without_right(|| {
+            assert!(nft.netlink.reconcile(Guard::Nft(&nft.guard), &other).is_err());
+        });
+        nft.change(&[add("192.168.0.0/16", None), add("10.0.0.0/8", None)]);
+        assert!(nft.held().contains(&"10.0.0.0/8".to_owned()), "{:?}", nft.held());
+    });
+}
+
 #[test]
 fn the_sets_become_what_is_wanted() {
     in_namespace(&["nft"], || {

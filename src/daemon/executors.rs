@@ -263,6 +263,11 @@ impl Executor for Combined {
         self.kernel.as_mut()?.disturbed()
     }
 
+    #[cfg(target_os = "linux")]
+    fn bereft(&mut self) -> bool {
+        self.kernel.as_mut().is_some_and(netlink::exec::Kernel::bereft)
+    }
+
     fn notes(&mut self) -> Vec<String> {
         let mut notes = self.tools.notes();
         #[cfg(all(target_os = "linux", feature = "libipset"))]

@@ -152,7 +152,9 @@ pub fn guard(rules: &Rules, around: &Around, id: &Id) -> Option<Reason> {
             return Some(Reason::Own(own.filter(|_| !network.is_single())));
         }
     }
-    if touches_any(network, &LINK_LOCAL) && network.address().is_ipv6() {
+    // Of IPv4 a single one may be a host like any; a network of them is everybody next to us.
+    let is_whole = network.address().is_ipv6() || !network.is_single();
+    if is_whole && touches_any(network, &LINK_LOCAL) {
         return Some(Reason::LinkLocal);
     }
     if rules.protect {
@@ -328,6 +330,18 @@ mod tests {
     fn rules(ignoreip: &[&str]) -> Rules {
         let ignoreip = ignoreip.iter().map(|word| IgnoreEntry::parse(word).unwrap()).collect();
         Rules { ignoreip, banprefix6: 64, ..Rules::default() }
+    }
+
+    #[test]
+    fn networks_of_link_local_addresses_are_never_banned_by_either_family() {
+        let reason = |text: &str, bits| {
+            let id = Id::of_network(Cidr::new(text.parse().unwrap(), bits));
+            guard(&rules(&[]), &around(), &id)
+        };
+        for (text, bits) in [("169.254.169.0", 24), ("fe80::", 64), ("fe80::1", 128)] {
+            assert_eq!(reason(text, bits), Some(Reason::LinkLocal), "{text}/{bits}");
+        }
+        assert_eq!(reason("169.254.169.7", 32), None);
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub const HOSTS_MAX: usize = 65_536;
 /// Commands of so many hosts run at once.
 pub const RUNNING_MAX: usize = 16;
 
+/// A response has so many steps at most.
+const STEPS_MAX: i64 = 3;
+
 /// And so many hosts wait for their turn; whoever comes then has to probe again.
 pub const WAITING_MAX: usize = 4_096;
 
@@ -300,7 +303,10 @@ impl Blocks {
             let id = self.serial;
             let count = i64::try_from(steps.len()).unwrap_or(i64::MAX);
             let limit = i64::try_from(COMMAND_TIMEOUT_S).unwrap_or(i64::MAX);
-            let until = now.plus_secs(limit.saturating_mul(count + 1));
+            // They run one after the other, so those before it have their time first.
+            let before = i64::try_from(self.running.len()).unwrap_or(i64::MAX);
+            let steps_max = before.saturating_mul(STEPS_MAX).saturating_add(count + 1);
+            let until = now.plus_secs(limit.saturating_mul(steps_max));
             known.state = State::Running { id, until };
             self.timers.insert((until, host));
             self.running.insert(id, host);

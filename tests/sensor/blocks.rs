@@ -289,6 +289,28 @@ fn who_connects_again_was_answered() {
     assert_eq!(bench.effects().responses.len(), 1);
 }
 
+/// They run one after the other, and each may take its time.
+#[test]
+fn who_waits_for_the_commands_of_others_has_not_failed() {
+    let mut bench = Bench::new(route_only());
+    for number in 0..10 {
+        bench.syn(&format!("192.0.2.{number}"), 79);
+    }
+    let running = bench.effects().responses;
+    assert_eq!(running.len(), 10);
+    for response in running {
+        bench.wait(25);
+        bench.answer(response.id, &[Ok(())]);
+    }
+    let effects = bench.effects();
+    assert!(effects.responses.is_empty(), "{:?}", effects.responses);
+    assert_eq!(
+        effects.lines.iter().filter(|line| line.text.contains("has been blocked")).count(),
+        10
+    );
+    assert_eq!(effects.lines.len(), 10, "{:#?}", effects.lines);
+}
+
 #[test]
 fn commands_run_by_few_at_a_time() {
     let mut bench = Bench::new(route_only());

@@ -1,6 +1,7 @@
 //! Kernel: does the batches of plans by netlink, for the runner of a jail.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -9,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Fault, Netlink, Own, Part, Sockets, Watch, watch::Ear};
+use super::{Fault, Lost, Netlink, Own, Part, Sockets, Watch, nft::Home, watch::Ear};
 use crate::{
     action::sets::{Change, NftGuard, SetBatch, SetVerb},
     daemon::runner::exec::{Done, Failed, Why},
@@ -25,6 +26,9 @@ const LOUD: usize = 500;
 /// Of a long list one element in so many is asked for afterwards: about one of each transaction.
 const WITNESS_EVERY: usize = 2000;
 
+/// Sets that are not ours may stand in our table; so many are told apart.
+const SETS_MAX: usize = 4096;
+
 /// An element that lapses within so many seconds is no witness.
 const WITNESS_S: u64 = 120;
 
@@ -35,7 +39,16 @@ pub struct Losses(Arc<Heard>);
 #[derive(Debug, Default)]
 struct Heard {
     count: AtomicU64,
+    taken: Mutex<Taken>,
     listening: Mutex<Listening>,
+}
+
+/// How often somebody took elements out of sets.
+#[derive(Debug, Default)]
+struct Taken {
+    of: HashMap<String, u64>,
+    /// Out of which, nobody knows: all may be meant.
+    of_any: u64,
 }
 
 #[derive(Debug, Default)]
@@ -63,7 +76,10 @@ impl Losses {
                 let Some(losses) = heard.upgrade().map(Losses) else { return };
                 match lost {
                     Ok(lost) if lost.is_empty() => {}
-                    Ok(_) => losses.more(),
+                    Ok(lost) => {
+                        losses.note_taken(&lost);
+                        losses.more();
+                    }
                     Err(_) => {
                         losses.more();
                         thread::sleep(PAUSE);
@@ -88,6 +104,26 @@ impl Losses {
             listening.listen(false);
         }
         Deaf(self)
+    }
+
+    fn note_taken(&self, lost: &[Lost]) {
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        for one in lost {
+            match one {
+                Lost::Elements(set) if taken.of.len() < SETS_MAX || taken.of.contains_key(set) => {
+                    *taken.of.entry(set.clone()).or_default() += 1;
+                }
+                Lost::Elements(_) | Lost::Unknown => taken.of_any += 1,
+                // What else is lost is seen by whoever looks.
+                _ => {}
+            }
+        }
+    }
+
+    /// How often elements of these sets were taken out.
+    fn taken(&self, sets: &[String]) -> u64 {
+        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        sets.iter().filter_map(|set| taken.of.get(set)).sum::<u64>() + taken.of_any
     }
 
     fn more(&self) {
@@ -150,10 +186,17 @@ pub struct Kernel {
     own: Own,
     nft: Way,
     ipset: Way,
-    /// Cuts connections of whoever is banned; none if that is not wanted or cannot be had.
+    /// Connections of whoever is banned are cut; not if that is not wanted or cannot be had.
+    cuts: bool,
+    /// Cuts them; opened when it is needed.
     sockets: Option<Sockets>,
+    /// Why they were not cut when it was last tried, which was said.
+    uncut: Option<String>,
     losses: Option<Losses>,
     seen: u64,
+    /// Our sets, and how often elements of them were taken out when that was asked last.
+    sets: Vec<String>,
+    taken: u64,
     /// Something else than nf_tables was told, which announces nothing.
     blind: bool,
     notes: Vec<String>,
@@ -168,9 +211,13 @@ impl Kernel {
             own: own.clone(),
             nft: Way::Untried,
             ipset: Way::Untried,
-            sockets: cuts.then(|| Sockets::open().ok()).flatten(),
+            cuts,
+            sockets: None,
+            uncut: None,
             losses,
             seen,
+            sets: Vec::new(),
+            taken: 0,
             blind: false,
             notes: Vec::new(),
         }
@@ -192,16 +239,24 @@ impl Kernel {
         if matches!(way, Way::Untried) {
             *way = match Netlink::open(part, &self.own) {
                 Ok(netlink) => Way::Open(Box::new(netlink)),
-                Err(fault) => {
+                Err(fault) if fault.is_unavailable() => {
                     self.notes.push(format!("{fault}; bans go by the tool {tool}"));
                     Way::Closed
                 }
+                // The next order tries again.
+                Err(fault) => return Some(Err(failed(&fault))),
             };
         }
         let Way::Open(netlink) = way else {
             self.blind = true;
             return None;
         };
+        if let SetBatch::Nft { guard, .. } = batch
+            && !self.sets.contains(&guard.sets.addr4)
+        {
+            self.sets.extend(Home::ALL.iter().map(|home| home.name(&guard.sets)));
+            self.taken = self.losses.as_ref().map_or(0, |losses| losses.taken(&self.sets));
+        }
         let deaf = self.losses.as_ref().filter(|_| is_loud(batch)).map(Losses::deafen);
         let applied = netlink.apply(batch);
         drop(deaf);
@@ -235,23 +290,30 @@ impl Kernel {
 
     /// Ends the connections that are open with those who were just shut out.
     fn cut(&mut self, batch: &SetBatch) {
-        let (Some(sockets), SetBatch::Nft { guard, verb: SetVerb::Change(changes) }) =
-            (&mut self.sockets, batch)
-        else {
-            return;
-        };
+        let SetBatch::Nft { guard, verb: SetVerb::Change(changes) } = batch else { return };
         let out = |change: &Change| match change {
             Change::Add { net, .. } => Some(*net),
             Change::Delete { .. } => None,
         };
         let nets: Vec<Cidr> = changes.iter().filter_map(out).collect();
-        if nets.is_empty() {
+        if nets.is_empty() || !self.cuts {
             return;
         }
-        if let Err(fault) = sockets.cut(&nets, &guard.ports.ranges) {
-            self.notes.push(format!("open connections cannot be cut: {fault}"));
-            self.sockets = None;
+        let opened = match self.sockets.take() {
+            Some(sockets) => Ok(sockets),
+            None => Sockets::open(),
+        };
+        let cut = opened.and_then(|sockets| {
+            self.sockets.insert(sockets).cut(&nets, &guard.ports.ranges).map(drop)
+        });
+        let uncut =
+            cut.as_ref().err().map(|fault| format!("open connections cannot be cut: {fault}"));
+        if uncut.is_some() && uncut != self.uncut {
+            self.notes.extend(uncut.clone());
         }
+        self.uncut = uncut;
+        // What failed for once does not end it.
+        self.cuts = !cut.is_err_and(|fault| fault.is_unavailable());
     }
 
     /// True once after each time that somebody changed our table; none where nobody tells.
@@ -261,6 +323,12 @@ impl Kernel {
         let disturbed = count != self.seen;
         self.seen = count;
         Some(disturbed)
+    }
+
+    /// True once after each time that somebody took elements out of our sets, as far as we are told.
+    pub fn bereft(&mut self) -> bool {
+        let taken = self.losses.as_ref().map_or(0, |losses| losses.taken(&self.sets));
+        std::mem::replace(&mut self.taken, taken) != taken
     }
 
     /// Things for the log, once.

@@ -68,10 +68,38 @@ impl Fault {
         }
     }
 
+    /// Why a part could not be reached: for good, or because something is short for now.
+    pub(super) fn of_opening(part: Part, errno: Errno) -> Fault {
+        match is_passing(errno.raw_os_error()) {
+            true => errno.into(),
+            false => Fault::Unavailable { part, why: errno.to_string() },
+        }
+    }
+
+    /// True if the next try may do it.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Fault::NoAnswer) || self.errno().is_some_and(is_passing)
+    }
+
     /// True if another way (the tools) should be taken from now on.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Fault::Unavailable { .. })
     }
+}
+
+/// Memory or descriptors are short, or somebody else was in the way.
+fn is_passing(errno: i32) -> bool {
+    const PASSING: [i32; 8] = [
+        libc::EMFILE,
+        libc::ENFILE,
+        libc::ENOMEM,
+        libc::ENOBUFS,
+        libc::EINTR,
+        libc::EAGAIN,
+        libc::EBUSY,
+        libc::ERESTART,
+    ];
+    PASSING.contains(&errno)
 }
 
 /// The words of an error number: ipset's own ones, else the system's.
@@ -121,5 +149,22 @@ impl std::error::Error for Fault {}
 impl From<Errno> for Fault {
     fn from(errno: Errno) -> Fault {
         Fault::Socket(errno.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_for_now_closes_no_way() {
+        let opening = |errno| Fault::of_opening(Part::Nft, errno);
+        for errno in [Errno::MFILE, Errno::NOMEM, Errno::NOBUFS] {
+            assert!(opening(errno).is_passing() && !opening(errno).is_unavailable(), "{errno}");
+        }
+        for errno in [Errno::PERM, Errno::PROTONOSUPPORT, Errno::AFNOSUPPORT] {
+            assert!(opening(errno).is_unavailable() && !opening(errno).is_passing(), "{errno}");
+        }
+        assert!(Fault::NoAnswer.is_passing());
     }
 }

@@ -145,7 +145,7 @@ impl Netlink {
     /// # Errors
     ///
     /// [`Fault::Unavailable`] without the right (CAP_NET_ADMIN in this namespace) or without that
-    /// part in the kernel.
+    /// part in the kernel; another where it may be had later.
     pub fn open(part: Part, own: &Own) -> Result<Netlink, Fault> {
         let socket = socket::Socket::open(part, 0, own)?;
         let mut netlink = Netlink {
@@ -161,6 +161,7 @@ impl Netlink {
         };
         match asked {
             Ok(()) => Ok(netlink),
+            Err(fault) if fault.is_passing() => Err(fault),
             Err(fault) => Err(Fault::Unavailable { part, why: fault.to_string() }),
         }
     }
@@ -175,7 +176,10 @@ impl Netlink {
     /// none for netlink.
     pub fn apply(&mut self, batch: &SetBatch) -> Result<Applied, Fault> {
         match batch {
-            SetBatch::Nft { guard, verb } => self.nft_apply(guard, verb),
+            SetBatch::Nft { guard, verb } => {
+                let done = self.nft_apply(guard, verb);
+                self.unless_done(guard, done)
+            }
             SetBatch::Ipset { guard, verb } => self.ipset_apply(guard, verb),
             SetBatch::Iptables { .. } => Err(Fault::Unavailable {
                 part: self.socket.part(),
@@ -209,7 +213,10 @@ impl Netlink {
     pub fn reconcile(&mut self, guard: Guard<'_>, wanted: &[Element]) -> Result<Reconciled, Fault> {
         let wanted = resync::Wanted::Elements(wanted);
         match guard {
-            Guard::Nft(guard) => self.nft_reconcile(guard, wanted),
+            Guard::Nft(guard) => {
+                let done = self.nft_reconcile(guard, wanted);
+                self.unless_done(guard, done)
+            }
             Guard::Ipset(guard) => self.ipset_reconcile(guard, wanted),
         }
     }
@@ -230,6 +237,15 @@ impl Netlink {
     /// When the kernel refuses.
     pub fn lift(&mut self) -> Result<bool, Fault> {
         self.nft_lift()
+    }
+
+    /// What was worked out is remembered as if it were in the kernel. Where something went wrong
+    /// before it was sent, it is not.
+    fn unless_done<T>(&mut self, guard: &NftGuard, done: Result<T, Fault>) -> Result<T, Fault> {
+        if done.is_err() {
+            self.nft_forget(guard);
+        }
+        done
     }
 
     /// Milliseconds on a clock of our own that nobody sets.

@@ -96,7 +96,7 @@ impl Socket {
             Part::Route => None, // NETLINK_ROUTE is number 0
             Part::Sockets => Some(netlink::SOCK_DIAG),
         };
-        let unavailable = |errno: Errno| Fault::Unavailable { part, why: errno.to_string() };
+        let unavailable = |errno: Errno| Fault::of_opening(part, errno);
         let family = AddressFamily::NETLINK;
         let fd = socket_with(family, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
             .map_err(unavailable)?;

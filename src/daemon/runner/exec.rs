@@ -21,6 +21,12 @@ pub trait Executor: Send {
         None
     }
 
+    /// True once after each time that somebody took elements out of the sets that this executor was
+    /// told of, as far as it hears of such things. Which, it need not know.
+    fn bereft(&mut self) -> bool {
+        false
+    }
+
     /// Things for the log, said once (which way is taken and why).
     fn notes(&mut self) -> Vec<String> {
         Vec::new()

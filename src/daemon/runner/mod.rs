@@ -185,6 +185,26 @@ impl Drop for Runner {
     }
 }
 
+/// Whether all bans are to be asked for because somebody took some of them out: at once, but not
+/// again and again should he go on.
+#[derive(Debug, Default)]
+struct Bereft {
+    waits: bool,
+    last: Option<time::Stopwatch>,
+}
+
+impl Bereft {
+    fn is_due(&mut self, bereft: bool, asked_for: bool) -> bool {
+        self.waits = (self.waits || bereft) && !asked_for;
+        let rests = self.last.is_some_and(|last| last.seconds() < WATCH_SLOW_S);
+        let due = self.waits && !rests;
+        if due {
+            (self.waits, self.last) = (false, Some(time::Stopwatch::start()));
+        }
+        due
+    }
+}
+
 /// What lives on the thread.
 struct Worker {
     jail: JailName,
@@ -196,6 +216,7 @@ struct Worker {
 impl Worker {
     fn work(&mut self, queue: &Queue) {
         let mut looked = time::Stopwatch::start();
+        let mut bereft = Bereft::default();
         loop {
             let holds = self.posts.iter().any(Post::is_watched);
             match queue.take(holds.then_some(WATCH_S)) {
@@ -213,9 +234,13 @@ impl Worker {
                     Some(false) => looked.seconds() > WATCH_SLOW_S,
                     None => looked.seconds() >= WATCH_S,
                 };
+                let found = due && self.look();
                 if due {
-                    self.look();
                     looked = time::Stopwatch::start();
+                }
+                // Of many bans a look asks for a few. What is missing elsewhere is put back unseen.
+                if bereft.is_due(self.executor.bereft(), found) {
+                    self.tell_bereft();
                 }
             }
             self.refresh(time::now());
@@ -242,11 +267,24 @@ impl Worker {
         }
     }
 
-    fn look(&mut self) {
+    /// True if something was missing, and the loop is asked for all bans.
+    fn look(&mut self) -> bool {
+        let mut found = false;
         for index in 0..self.posts.len() {
-            let Some(post) = self.posts.get_mut(index) else { return };
+            let Some(post) = self.posts.get_mut(index) else { break };
             if let Some(result) = post.look(self.executor.as_mut()) {
+                found = true;
                 self.tell(index, None, result);
+            }
+        }
+        found
+    }
+
+    fn tell_bereft(&mut self) {
+        for index in 0..self.posts.len() {
+            if self.posts.get(index).is_some_and(Post::is_watched) {
+                let notes = vec!["somebody took elements out of our sets".to_owned()];
+                self.tell(index, None, Came { lost: true, notes, ..Came::default() });
             }
         }
     }
