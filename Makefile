@@ -1,7 +1,7 @@
 # What people type here. `make` alone shows the list; works with GNU make and BSD make.
 #
 #   make run       build it and guard this machine, in the foreground; Ctrl-C lifts all bans
-#   make release   build it: target/release/sentryban-*
+#   make release   build it: target/release/sentryban-*; FEATURES="libipset pcap" adds what libraries in C do
 #   make test      install what the tests need (as root, on Debian), then run them all
 #   make check     formatting, lints, tests: what has to hold before a commit
 #   make bench     measure beside the peers that are installed; five minutes or so
@@ -12,6 +12,8 @@
 
 CARGO = cargo
 CARGO_FLAGS =
+# BSDs have libpcap by themselves, and no other way to packets.
+FEATURES != case $$(uname -s) in *BSD|DragonFly) echo pcap ;; esac
 PREFIX = /usr/local
 SYSCONFDIR != case $$(uname -s) in Linux) echo /etc ;; *) echo $(PREFIX)/etc ;; esac
 INIT != if [ "$$(uname -s)" = FreeBSD ]; then echo rcd; elif [ -x /sbin/openrc-run ]; then echo openrc; \
@@ -28,7 +30,7 @@ help:
 	@sed -n 's/^#   //p' Makefile
 
 release:
-	$(CARGO) build --release $(CARGO_FLAGS)
+	$(CARGO) build --release --features "$(FEATURES)" $(CARGO_FLAGS)
 
 # Who is not root bans nobody, and sees what would be done.
 run: release
@@ -100,6 +102,7 @@ install-openrc: install-logrotate
 
 install-rcd:
 	$(PLACE) 0755 contrib/freebsd/sentryban $(DESTDIR)$(PREFIX)/etc/rc.d/sentryban
+	$(PLACE) 0644 contrib/freebsd/newsyslog.conf $(DESTDIR)$(PREFIX)/etc/newsyslog.conf.d/sentryban.conf
 	@echo "start it: sysrc sentryban_enable=YES && service sentryban start"
 
 install-logrotate:

@@ -86,6 +86,22 @@ fn logrotate_understands_its_part() {
     assert!(out.status.success() && !said.contains("error:"), "{said}");
 }
 
+#[test]
+fn newsyslog_turns_the_log_that_the_server_writes() {
+    let conf = text("freebsd/newsyslog.conf");
+    let lines: Vec<&str> = conf.lines().filter(|line| !line.starts_with('#')).collect();
+    let [line] = lines[..] else { panic!("{lines:?}") };
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [log, owner, mode, count, _, _, flags, pid, signal] = words[..] else {
+        panic!("{words:?}")
+    };
+    let main = std::fs::read_to_string(contrib("../jails/sentryban.conf")).unwrap();
+    assert!(main.contains(&format!("\nlogtarget = {log}\n")), "{log}");
+    assert!(text("freebsd/sentryban").contains(&format!("_pidfile:={pid}}}")), "{pid}");
+    // 30 is SIGUSR1 there, at which the server opens its log anew.
+    assert_eq!((owner, mode, count, flags, signal), ("root:wheel", "640", "8", "JC", "30"));
+}
+
 /// Runs a script of contrib with stand-ins for what its system brings, and tells what it did.
 fn played(script: &str, system: &str, more: &str) -> (i32, String) {
     let dir = common::Dir::new("contrib");

@@ -6,6 +6,7 @@
 //! - `flood`: how much is written under load.
 //! - `blocks`: commands: run, failed, tried again, believed only while they hold.
 //! - `conf`: portsentry.conf, the ignore file, modes, `[sensor]`.
+//! - `replay`: `--read` of a file of packets.
 
 // The lints are for what runs on attackers' input; a test may stop where it stands.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
@@ -22,5 +23,7 @@ mod flood;
 mod frames;
 #[path = "sensor/golden.rs"]
 mod golden;
+#[path = "sensor/replay.rs"]
+mod replay;
 #[path = "sensor/rules.rs"]
 mod rules;

@@ -3,7 +3,7 @@
 # what is missing. Tests that miss a tool skip with a word, unless SENTRYBAN_REQUIRE_LAB=1 is set.
 #
 # `sh tests/tools.sh libipset` brings what a build with the feature libipset needs instead, some
-# 100 MB. `sh tests/tools.sh portsentry DIR` unpacks Debian's package of portsentry into DIR, as
+# 100 MB, `sh tests/tools.sh pcap` what one with the feature pcap needs. `sh tests/tools.sh portsentry DIR` unpacks Debian's package of portsentry into DIR, as
 # `make test` does into target/tmp/portsentry; it is not installed, since it would be started.
 #
 # Nothing that is installed here is started, now or at the next boot.
@@ -30,6 +30,10 @@ if [ "${1:-}" = libipset ]; then
     needs='
 /usr/include/libipset/ipset.h         libipset-dev
 /usr/lib/llvm-*/lib/libclang.so       libclang-dev
+'
+elif [ "${1:-}" = pcap ]; then
+    needs='
+/usr/include/pcap/pcap.h              libpcap-dev
 '
 fi
 
@@ -78,7 +82,7 @@ if [ "${1:-}" = portsentry ]; then
     unpack_portsentry "$(realpath -m "$2")"
     exit
 fi
-if [ "${1:-}" != libipset ] && command -v apt-get >/dev/null; then
+if [ $# = 0 ] && command -v apt-get >/dev/null; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-$(dirname "$0")/../target}")
     unpack_portsentry "$target/tmp/portsentry" ||
         echo "tests/tools.sh: the package of portsentry cannot be had" >&2
@@ -97,5 +101,5 @@ if [ "${SENTRYBAN_REQUIRE_LAB:-0}" = 1 ]; then
     echo "tests/tools.sh: SENTRYBAN_REQUIRE_LAB=1 asks for all of them" >&2
     exit 1
 fi
-[ "${1:-}" != libipset ] || exit 0
+case ${1:-} in libipset | pcap) exit 0 ;; esac
 echo "tests/tools.sh: going on; tests that compare with these will say that they skip" >&2

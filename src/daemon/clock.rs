@@ -1,6 +1,6 @@
 //! Whether somebody sets the clock, and whether the kernel trusts it.
 
-use super::inbox::{Event, Sender};
+use super::inbox::Sender;
 
 /// Watches the clock on a thread of its own: whoever sets it wakes the loop at once. Where the
 /// system has no such thing the loop sees a step when it wakes next.
@@ -13,6 +13,8 @@ pub fn watch(sender: Sender) -> std::io::Result<()> {
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
     };
+
+    use super::inbox::Event;
     let timer = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::CLOEXEC)?;
     // Far away: only its cancelling is of interest.
     let never = Itimerspec {

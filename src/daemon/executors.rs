@@ -3,7 +3,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -78,7 +77,7 @@ impl Executors {
         let needed = !dry_run
             && (commands && blocks
                 || jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref())));
-        let helper = match needed.then(|| Helper::start(Path::new("/proc/self/exe"))) {
+        let helper = match needed.then(Helper::start_own) {
             Some(Ok(helper)) => Some(helper),
             Some(Err(error)) => {
                 let text = format!("no helper for commands, so they run with few rights: {error}");

@@ -79,6 +79,19 @@ struct Line {
 }
 
 impl Helper {
+    /// Starts the program that runs here as the helper; see [`Helper::start`].
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no sockets or no process, or does not tell which program this is.
+    pub fn start_own() -> io::Result<Helper> {
+        // On Linux it is the very file that runs, even if an upgrade has replaced it. BSDs have none.
+        if cfg!(target_os = "linux") {
+            return Helper::start(Path::new("/proc/self/exe"));
+        }
+        Helper::start(&std::env::current_exe()?)
+    }
+
     /// Starts `program` (our own, as `/proc/self/exe`) as the helper. To be called before there
     /// are threads and before rights are dropped.
     ///

@@ -6,6 +6,8 @@
 pub mod answer;
 pub mod clock;
 mod executors;
+#[cfg(any(not(target_os = "linux"), all(test, feature = "pcap")))]
+mod ground;
 mod guard;
 pub mod helper;
 pub mod inbox;
@@ -14,6 +16,8 @@ pub mod log;
 mod names;
 #[cfg(target_os = "linux")]
 pub mod netlink;
+#[cfg(any(not(target_os = "linux"), test))]
+mod netstat;
 mod network;
 pub mod privilege;
 pub mod reader;

@@ -26,10 +26,43 @@ pub fn watch(sender: Sender) -> Surroundings {
     first.unwrap_or_default()
 }
 
-/// Nobody to ask.
+/// The present state, and from now on an event for each change: nothing tells of one, so it is
+/// looked for again and again.
 #[cfg(not(target_os = "linux"))]
-pub fn watch(_: Sender) -> Surroundings {
-    Surroundings::default()
+pub fn watch(sender: Sender) -> Surroundings {
+    use super::inbox::Event;
+    /// So often, in seconds.
+    const LOOK_S: u64 = 10;
+    let first = seen(&[]).unwrap_or_default();
+    let mut last = first.clone();
+    // What cannot be read stays as it was.
+    let work = move || {
+        loop {
+            std::thread::sleep(std::time::Duration::from_secs(LOOK_S));
+            let Some(now) = seen(&last.gateways).filter(|now| *now != last) else { continue };
+            last = now.clone();
+            if sender.send(Event::Network(Box::new(now))).is_err() {
+                return;
+            }
+        }
+    };
+    // Without a thread we know what we know now.
+    let _ = std::thread::Builder::new().name("network".to_owned()).spawn(work);
+    first
+}
+
+#[cfg(not(target_os = "linux"))]
+fn seen(gateways: &[std::net::IpAddr]) -> Option<Surroundings> {
+    let ground = super::ground::Ground::look(gateways, true)?;
+    let addresses = ground.addresses.iter();
+    Some(Surroundings {
+        own: addresses.clone().map(|(address, _)| *address).collect(),
+        connected: addresses
+            .map(|(address, bits)| crate::net::Cidr::new(*address, *bits))
+            .collect(),
+        gateways: ground.gateways,
+        ..Surroundings::default()
+    })
 }
 
 #[cfg(target_os = "linux")]

@@ -15,7 +15,7 @@ mod files;
 #[cfg(target_os = "linux")]
 mod kernel;
 #[cfg(not(target_os = "linux"))]
-#[path = "sensor/kernel_none.rs"]
+#[path = "sensor/kernel_bsd.rs"]
 mod kernel;
 mod post;
 mod respond;
@@ -32,7 +32,7 @@ use std::{
 };
 
 pub use self::{
-    alone::{Alone, guard_alone, replay},
+    alone::{Alone, Unread, guard_alone, replay},
     ears::SOURCE,
 };
 use super::{

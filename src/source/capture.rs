@@ -1,37 +1,78 @@
-//! `Capture`: packets as they come in, all interfaces through one socket, sieved by the kernel.
+//! `Capture`: packets as they come in, without their link headers, sieved by the kernel.
 //!
-//! The socket takes packets without their link header, so one program fits every kind of link. What
-//! the program (`capture/program.rs`) drops is never copied. The socket is not read through a ring
-//! in shared memory: it would hold its megabytes all the time, and hand packets over in blocks,
-//! later than one by one.
+//! There are two ways to them: a packet socket of Linux (`capture/packet.rs`), and libpcap
+//! (`capture/libpcap.rs`), which is there in builds with the feature `pcap` and the only one on a
+//! BSD. What the kernel is to let through is said once (`Wanted`), and told to the one as a program
+//! (`capture/program.rs`), to the other as an expression (`capture/expression.rs`).
 
+#[cfg(any(test, feature = "pcap"))]
+mod expression;
+#[cfg(feature = "pcap")]
+mod libpcap;
+#[cfg(target_os = "linux")]
+mod packet;
 mod program;
+#[cfg(target_os = "linux")]
 mod raw;
 
-use std::{
-    io,
-    os::fd::{AsFd, BorrowedFd},
-};
-
-use rustix::{
-    io::Errno,
-    net::{RecvFlags, sockopt},
-};
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use std::{fmt, io, os::fd::BorrowedFd};
 
 pub use program::{INSTRUCTIONS_MAX, Instruction, SNAP_BYTES, Wanted, compile};
 
-/// The kernel keeps so many bytes of packets for us, its own book-keeping among them: some thousand
-/// packets.
-const RECEIVE_BYTES: usize = 8 << 20;
+/// By what packets are captured: `capture` in `[sensor]`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CaptureKind {
+    /// What the system has: a packet socket on Linux, else libpcap.
+    #[default]
+    Auto,
+    /// A packet socket of Linux.
+    Packet,
+    /// libpcap.
+    Pcap,
+}
+
+impl CaptureKind {
+    /// All of them.
+    pub const ALL: [CaptureKind; 3] = [CaptureKind::Auto, CaptureKind::Packet, CaptureKind::Pcap];
+
+    /// Its word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            CaptureKind::Auto => "auto",
+            CaptureKind::Packet => "packet",
+            CaptureKind::Pcap => "pcap",
+        }
+    }
+
+    /// True if this build can capture so. `Auto` is always let through: without it the modes tcp
+    /// and udp still work.
+    pub fn is_there(self) -> bool {
+        match self {
+            CaptureKind::Auto => true,
+            CaptureKind::Packet => cfg!(target_os = "linux"),
+            CaptureKind::Pcap => cfg!(feature = "pcap"),
+        }
+    }
+}
+
+impl fmt::Display for CaptureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One way to see packets.
+trait Eye: Send {
+    fn want(&mut self, wanted: &Wanted) -> io::Result<Vec<String>>;
+    fn receive(&mut self, limit: usize, each: &mut dyn FnMut(&[u8])) -> io::Result<usize>;
+    fn lost(&mut self) -> u64;
+    fn fds(&self) -> Vec<BorrowedFd<'_>>;
+}
 
 /// Packets, as far as they are wanted.
-#[derive(Debug)]
 pub struct Capture {
-    socket: Socket,
-    wanted: Option<Wanted>,
-    buffer: Vec<u8>,
-    lost: u64,
+    eye: Box<dyn Eye>,
+    behind: bool,
 }
 
 impl Capture {
@@ -39,71 +80,65 @@ impl Capture {
     ///
     /// # Errors
     ///
-    /// Without CAP_NET_RAW.
-    pub fn open() -> io::Result<Capture> {
-        // No protocol: it hears nothing until it is bound.
-        let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(0)))?;
-        socket.set_nonblocking(true)?;
-        if sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BYTES).is_err() {
-            sockopt::set_socket_recv_buffer_size(&socket, RECEIVE_BYTES)?;
-        }
-        let buffer = vec![0; SNAP_BYTES as usize];
-        Ok(Capture { socket, wanted: None, buffer, lost: 0 })
+    /// Without the right to it: CAP_NET_RAW, or root. And where this build has no such thing.
+    pub fn open(kind: CaptureKind) -> io::Result<Capture> {
+        let eye = open(kind)?;
+        Ok(Capture { eye, behind: false })
     }
 
-    /// From now on this is wanted. False if it was before.
+    /// From now on this is wanted. To be told again from time to time, since interfaces come and go.
+    /// What cannot be seen nevertheless, in words; mostly nothing.
     ///
     /// # Errors
     ///
-    /// The kernel does not take the program.
-    pub fn want(&mut self, wanted: &Wanted) -> io::Result<bool> {
-        if self.wanted.as_ref() == Some(wanted) {
-            return Ok(false);
-        }
-        let filter: Vec<SockFilter> = compile(wanted)
-            .iter()
-            .map(|one| SockFilter::new(one.code, one.jt, one.jf, one.k))
-            .collect();
-        self.socket.attach_filter(&filter)?;
-        if self.wanted.is_none() {
-            raw::bind_to_all(self.socket.as_fd())?;
-        }
-        self.wanted = Some(wanted.clone());
-        Ok(true)
+    /// Nothing can be seen.
+    pub fn want(&mut self, wanted: &Wanted) -> io::Result<Vec<String>> {
+        self.eye.want(wanted)
     }
 
-    /// Shows at most `limit` packets that wait, each from its IP header on; how many there were.
+    /// Shows packets that wait, each from its IP header on, and at most `limit` of an interface; how
+    /// many there were.
     ///
     /// # Errors
     ///
-    /// The socket fails. An interface that goes down is no fault.
+    /// The system does not hand them over. An interface that goes down is no fault.
     pub fn receive(&mut self, limit: usize, mut each: impl FnMut(&[u8])) -> io::Result<usize> {
-        let mut count = 0;
-        while count < limit {
-            match rustix::net::recv(&self.socket, self.buffer.as_mut_slice(), RecvFlags::empty()) {
-                Ok((length, _)) => {
-                    each(self.buffer.get(..length).unwrap_or_default());
-                    count += 1;
-                }
-                Err(Errno::AGAIN) => break,
-                // Told once when an interface goes away.
-                Err(Errno::INTR | Errno::NETDOWN) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
+        let count = self.eye.receive(limit, &mut each)?;
+        self.behind = count >= limit;
         Ok(count)
+    }
+
+    /// True if more may wait than was received, which its descriptors need not tell: libpcap reads
+    /// more than it shows.
+    pub fn is_behind(&self) -> bool {
+        self.behind
     }
 
     /// Packets that were wanted and did not fit, since it was opened.
     pub fn lost(&mut self) -> u64 {
-        // What cannot be asked for is not known to be lost.
-        self.lost += raw::losses(self.socket.as_fd()).unwrap_or(0);
-        self.lost
+        self.eye.lost()
+    }
+
+    /// What is readable when there are packets.
+    pub fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.eye.fds()
     }
 }
 
-impl AsFd for Capture {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+fn open(kind: CaptureKind) -> io::Result<Box<dyn Eye>> {
+    #[cfg(target_os = "linux")]
+    if kind != CaptureKind::Pcap {
+        return Ok(Box::new(packet::Socketed::open()?));
     }
+    #[cfg(feature = "pcap")]
+    if kind != CaptureKind::Packet {
+        return Ok(Box::new(libpcap::Handles::open()?));
+    }
+    let text = match kind {
+        CaptureKind::Packet => "packet sockets are Linux' own",
+        CaptureKind::Auto | CaptureKind::Pcap => {
+            "this build is without libpcap (cargo build --features pcap); the modes tcp and udp work"
+        }
+    };
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }

@@ -3,10 +3,6 @@
 //! (`capture.rs`), by bound sockets (`listen.rs`), or from a file of them (`pcap.rs`).
 
 mod blocks;
-#[cfg(target_os = "linux")]
-pub mod capture;
-#[cfg(not(target_os = "linux"))]
-#[path = "capture_none.rs"]
 pub mod capture;
 mod encoding;
 mod follow;

@@ -14,6 +14,7 @@ use sentryban::{
     },
     place::{Located, Place},
     sensor::{Block, Form, Mode, Proto, Settings, Trigger},
+    source::capture::CaptureKind,
 };
 
 /// A directory of its own, removed at the end.
@@ -306,7 +307,7 @@ fn the_section_is_read_and_its_faults_have_places() {
             "[sensor]\nenabled = yes\ntcp_mode = stcp\nudp_mode = no\nconfig = {other}\n\
              interfaces = eth0, eth1\nservice_grace = 1m\nprotect = no\nform = 2.x\nsyslog = no\n\
              syslog_facility = LOG_LOCAL0\nsyslog_level = info\nlog = /var/log/portsentry.log\n\
-             hosts_deny = /etc/hosts.test\n"
+             hosts_deny = /etc/hosts.test\ncapture = auto\n"
         ),
     );
     let (spec, findings) = dir.read(|_| ());
@@ -329,7 +330,7 @@ fn the_section_is_read_and_its_faults_have_places() {
         "sentryban.conf",
         "[sensor]\nenabled = perhaps\nmodes = atcp stcp 2\nconfig = /nonexistent/portsentry.conf\n\
          interfaces = /dev/eth0\nservice_grace = soon\nform = 3\nsyslog_facility = deamon\n\
-         syslog_level = loud\nlog = log\nscan_detection_mode = 2\ninterface = eth0\n",
+         syslog_level = loud\nlog = log\nscan_detection_mode = 2\ninterface = eth0\ncapture = tcpdump\n",
     );
     let (spec, findings) = dir.read(|_| ());
     assert!(spec.broken);
@@ -339,6 +340,9 @@ fn the_section_is_read_and_its_faults_have_places() {
          audp` in [sensor] of sentryban.conf, or TCP_MODE and UDP_MODE in /etc/default/portsentry"
             .to_owned(),
         "12: warning: nothing reads the option 'interface' of [sensor]; did you mean 'interfaces'?".into(),
+        "13: error: 'capture = tcpdump' is no way to see packets; write auto, packet (a packet socket of Linux) or pcap \
+         (libpcap)"
+            .into(),
         "2: error: 'enabled = perhaps' is none of yes, no and auto; write yes, no or auto".into(),
         "3: error: atcp and stcp cannot both watch TCP; choose one of them".into(),
         "3: error: '2' is not a valid mode; modes are words: write one of tcp, stcp, atcp and one of udp, sudp, audp"
@@ -360,6 +364,23 @@ fn the_section_is_read_and_its_faults_have_places() {
     findings.sort();
     expected.sort();
     assert_eq!(findings, expected);
+}
+
+#[test]
+fn a_way_to_packets_that_this_build_lacks_is_refused() {
+    let dir = Dir::new("capture");
+    dir.write("sentryban.conf", "[sensor]\ncapture = pcap\n");
+    let (spec, findings) = dir.read(|_| ());
+    match CaptureKind::Pcap.is_there() {
+        true => assert_eq!((spec.capture, findings.len()), (CaptureKind::Pcap, 0)),
+        false => assert_eq!(
+            findings,
+            [
+                "DIR/sentryban.conf:2: error: 'capture = pcap', and this build is without libpcap; write auto, or \
+                 build with `cargo build --release --features pcap`"
+            ]
+        ),
+    }
 }
 
 #[test]

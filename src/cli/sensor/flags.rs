@@ -115,6 +115,7 @@ It must be there; the default one need not.",
 Replay a file of packets (pcap or pcapng, as
 .BR tcpdump (8)
 writes it), print the lines that they would have led to, and exit.
+Its packets may begin as Ethernet, raw IP, BSD loopback or Linux cooked; others are counted and told.
 Every destination in the file counts as ours, and no port as in use.
 Nothing is blocked, and no file is written.",
         )

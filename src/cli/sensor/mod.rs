@@ -85,7 +85,16 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8, Fault> {
     if let Some(file) = given.raw("read") {
         let path = PathBuf::from(file);
         return match sensor::replay(spec.settings, &path) {
-            Ok(()) => Ok(0),
+            Ok(None) => Ok(0),
+            Ok(Some(unread)) => {
+                let sensor::Unread { packets, link } = unread;
+                let text = format!(
+                    "--read {}: {packets} packets have link type {link}, which is not read here: capture \
+                     them as Ethernet, raw IP, BSD loopback or Linux cooked (tcpdump -y EN10MB)",
+                    path.display()
+                );
+                Err(Fault::new(exit::NOINPUT, text))
+            }
             Err(error) => {
                 let text = format!("--read {}: {error}", path.display());
                 Err(Fault::new(exit::NOINPUT, text))

@@ -12,6 +12,7 @@ use super::{finding::Finding, text::Options};
 use crate::{
     place::{Located, Place},
     sensor::{Mode, Proto, Settings},
+    source::capture::CaptureKind,
 };
 
 /// Where portsentry's own files lie, and who says so.
@@ -68,6 +69,8 @@ pub struct SensorSpec {
     pub broken: bool,
     /// Where to listen.
     pub interfaces: Interfaces,
+    /// By what.
+    pub capture: CaptureKind,
     /// `syslog`: whether lines go to syslog.
     pub syslog: bool,
     /// The number of `syslog_facility` in `<syslog.h>`, not shifted: daemon is 3.
@@ -108,6 +111,7 @@ pub fn read_sensor(written: &Options, places: &Places) -> (SensorSpec, Vec<Findi
         config: None,
         broken: false,
         interfaces: section.interfaces(),
+        capture: section.capture(),
         syslog: section.flag("syslog", true),
         syslog_facility: section.facility(),
         syslog_level: section.level(),

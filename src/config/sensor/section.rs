@@ -12,6 +12,7 @@ use super::{
 use crate::{
     place::Located,
     sensor::{Form, Mode, Proto},
+    source::capture::CaptureKind,
 };
 
 /// The keys of `[sensor]`.
@@ -22,6 +23,7 @@ pub(in crate::config) const OPTIONS: &[&str] = &[
     "udp_mode",
     "config",
     "interfaces",
+    "capture",
     "service_grace",
     "protect",
     "form",
@@ -206,6 +208,29 @@ impl Section<'_> {
             }
         }
         Interfaces::Named(named)
+    }
+
+    pub fn capture(&mut self) -> CaptureKind {
+        let Some(value) = self.get("capture").cloned() else { return CaptureKind::Auto };
+        let word = value.as_str().trim();
+        let known = CaptureKind::ALL.into_iter().find(|kind| kind.word() == word);
+        let (what, write) = match known {
+            Some(kind) if kind.is_there() => return kind,
+            Some(CaptureKind::Pcap) => (
+                "'capture = pcap', and this build is without libpcap".to_owned(),
+                "write auto, or build with `cargo build --release --features pcap`",
+            ),
+            Some(kind) => {
+                let what = format!("'capture = {kind}' is there on Linux alone");
+                (what, "write auto, or pcap in a build with the feature pcap")
+            }
+            None => (
+                format!("'capture = {word}' is no way to see packets"),
+                "write auto, packet (a packet socket of Linux) or pcap (libpcap)",
+            ),
+        };
+        self.fault(&value, what, write.to_owned());
+        CaptureKind::Auto
     }
 
     /// What the section wishes for TCP and for UDP.

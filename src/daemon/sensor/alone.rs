@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs::File, io, net::IpAddr, path::Path, time::Duration};
 
-use super::{News, Order, Post, Start, voice::Voice};
+use super::{News, Order, Post, Start, post::no_right, voice::Voice};
 use crate::{
     config::{Finding, sensor::SensorSpec},
     daemon::{
@@ -40,9 +40,9 @@ pub struct Alone {
 pub fn guard_alone(alone: Alone) -> Result<(), Refusal> {
     let settings = &alone.spec.settings;
     if [settings.tcp, settings.udp].into_iter().flatten().any(|mode| !mode.binds())
-        && let Err(error) = Capture::open()
+        && let Err(error) = Capture::open(alone.spec.capture)
     {
-        let text = format!("packets cannot be seen: {error}; it takes root, or CAP_NET_RAW");
+        let text = format!("packets cannot be seen: {}", no_right(&error));
         return Err(Refusal::new(RefusalKind::NoRight, text));
     }
     let mut herald = Herald::none();
@@ -78,7 +78,7 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
     let blocks = [settings.block_tcp, settings.block_udp] != [Block::No; 2];
     // Who may do all has to exist before we may not.
     let helper = match commands && blocks {
-        true => Some(Helper::start(Path::new("/proc/self/exe")).map_err(refused)?),
+        true => Some(Helper::start_own().map_err(refused)?),
         false => None,
     };
     let binds = [settings.tcp, settings.udp].into_iter().flatten().any(Mode::binds);
@@ -139,12 +139,21 @@ impl Executor for Either {
     }
 }
 
+/// Packets of a file that begin in a way that is not known here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Unread {
+    /// How many there were.
+    pub packets: u64,
+    /// How the first of them begins: a number of the `LINKTYPE_` registry.
+    pub link: u16,
+}
+
 /// Prints what the packets of a file would have led to. Modes that bind ports see no packets: their
-/// lists are watched instead.
+/// lists are watched instead. What was not read is told.
 ///
 /// # Errors
 /// The file cannot be read, or is no capture file.
-pub fn replay(mut settings: Settings, path: &Path) -> io::Result<()> {
+pub fn replay(mut settings: Settings, path: &Path) -> io::Result<Option<Unread>> {
     settings.tcp = settings.tcp.map(|mode| if mode == Mode::Tcp { Mode::Stcp } else { mode });
     settings.udp = settings.udp.map(|mode| if mode == Mode::Udp { Mode::Sudp } else { mode });
     (settings.block_tcp, settings.block_udp) = (Block::No, Block::No);
@@ -155,8 +164,12 @@ pub fn replay(mut settings: Settings, path: &Path) -> io::Result<()> {
     let mut sensor: Option<Sensor> = None;
     let mut seen: HashSet<End> = HashSet::new();
     let mut last = time::now();
+    let mut unread: Option<Unread> = None;
     while let Some(packet) = packets.next_packet()? {
-        let Some(link) = link(packet.link) else { continue };
+        let Some(link) = link(packet.link) else {
+            unread.get_or_insert(Unread { packets: 0, link: packet.link }).packets += 1;
+            continue;
+        };
         last = packet.time;
         let sensor = sensor.get_or_insert_with(|| Sensor::new(settings.clone(), Zone::Local, &[]));
         if sensor.poll_timeout().is_some_and(|due| due <= last) {
@@ -183,7 +196,7 @@ pub fn replay(mut settings: Settings, path: &Path) -> io::Result<()> {
         let _ = sensor.handle_timeout(last, &mut effects);
         voice.say(&effects.lines);
     }
-    Ok(())
+    Ok(unread)
 }
 
 type End = (Proto, IpAddr, u16, IpAddr, u16);

@@ -159,28 +159,30 @@ impl Loop {
     // ---- what is to be waited for ---------------------------------------------------------------
 
     fn wait(&self) -> Ready {
+        // Packets that were read already make no descriptor ready.
+        let more = self.capture.as_ref().is_some_and(Capture::is_behind);
         let behind = self.voice.is_behind().then(|| plus(self.now, BEHIND_US));
         let due = [self.sensor.poll_timeout(), behind].into_iter().flatten();
         let due = due.fold(self.look_due, Timestamp::min);
-        let micros = until(due, time::now());
+        let micros = if more { 0 } else { until(due, time::now()) };
         let timeout = Timespec { tv_sec: micros / 1_000_000, tv_nsec: micros % 1_000_000 * 1000 };
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
-        let capture = self.capture.as_ref().map(|capture| {
-            fds.push(PollFd::new(capture, PollFlags::IN));
-            fds.len() - 1
-        });
+        let capture = fds.len();
+        let seen = self.capture.iter().flat_map(Capture::fds);
+        fds.extend(seen.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let capture = capture..fds.len();
         fds.extend(self.kernel.news().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let first = fds.len();
         let bound = self.bound.sockets();
         fds.extend(bound.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         // Interrupted: the next turn waits again.
         if poll(&mut fds, Some(&timeout)).unwrap_or(0) == 0 {
-            return Ready::default();
+            return Ready { capture: more, bound: Vec::new() };
         }
         let is_ready = |fd: &PollFd<'_>| !fd.revents().is_empty();
         let bound = fds.iter().skip(first).enumerate();
         Ready {
-            capture: capture.is_some_and(|at| fds.get(at).is_some_and(is_ready)),
+            capture: more || fds.get(capture).is_some_and(|fds| fds.iter().any(is_ready)),
             bound: bound.filter(|(_, fd)| is_ready(fd)).map(|(nth, _)| nth).collect(),
         }
     }
@@ -232,6 +234,9 @@ impl Loop {
     }
 
     fn reload(&mut self, spec: SensorSpec) {
+        if spec.capture != self.spec.capture {
+            self.capture = None;
+        }
         self.sensor.reload(spec.settings.clone());
         self.spec = spec;
         self.settle_in();
@@ -378,17 +383,21 @@ impl Loop {
             Some(capture) => Ok(capture),
             None => {
                 self.lost = 0;
-                Capture::open()
+                Capture::open(self.spec.capture)
             }
         };
-        let trouble = opened.and_then(|mut capture| {
-            capture.want(&wanted)?;
+        let opened = opened.and_then(|mut capture| {
+            let unseen = capture.want(&wanted)?;
             self.capture = Some(capture);
-            Ok(())
+            Ok(unseen)
         });
-        let trouble = trouble.err().map(|error| {
-            format!("the sensor cannot see packets: {error}; it takes root, or CAP_NET_RAW")
-        });
+        let trouble = match opened {
+            Ok(unseen) if unseen.is_empty() => None,
+            Ok(unseen) => {
+                Some(format!("the sensor does not see all packets: {}", unseen.join("; ")))
+            }
+            Err(error) => Some(format!("the sensor cannot see packets: {}", no_right(&error))),
+        };
         let known = {
             let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut status.trouble, trouble.clone())
@@ -502,6 +511,16 @@ struct Ready {
 /// So many microseconds to wait; a clock that was set back makes everything due far away.
 fn until(due: Timestamp, now: Timestamp) -> i64 {
     due.micros().saturating_sub(now.micros()).clamp(0, LOOK_US)
+}
+
+/// An error, and what it takes.
+pub(super) fn no_right(error: &io::Error) -> String {
+    match error.kind() {
+        // Packet sockets, or a library, that are not there at all.
+        io::ErrorKind::Unsupported => error.to_string(),
+        _ if cfg!(target_os = "linux") => format!("{error}; it takes root, or CAP_NET_RAW"),
+        _ => format!("{error}; it takes the right to read /dev/bpf"),
+    }
 }
 
 fn plus(time: Timestamp, micros: i64) -> Timestamp {

@@ -250,7 +250,7 @@ impl Builder {
         if let Some((_, target)) = other.filter(|(known, _)| *known == ranges) {
             return target;
         }
-        let ranges: Vec<(u32, u32)> = widened(ranges)
+        let ranges: Vec<(u32, u32)> = widened(ranges, RANGES_MAX)
             .iter()
             .map(|(first, last)| (u32::from(*first), u32::from(*last)))
             .collect();
@@ -400,8 +400,8 @@ fn tails(own: &[IpAddr], v4: bool) -> Vec<u32> {
     tails
 }
 
-/// Ranges in order, none touching another, and not too many: the smallest gaps are given up.
-fn widened(ranges: &[(u16, u16)]) -> Vec<(u16, u16)> {
+/// Ranges in order, none touching another, and at most so many: the smallest gaps are given up.
+pub(super) fn widened(ranges: &[(u16, u16)], most: usize) -> Vec<(u16, u16)> {
     let mut sorted: Vec<(u16, u16)> = ranges.iter().filter(|(a, b)| a <= b).copied().collect();
     sorted.sort_unstable();
     let mut joined: Vec<(u16, u16)> = Vec::new();
@@ -413,13 +413,13 @@ fn widened(ranges: &[(u16, u16)]) -> Vec<(u16, u16)> {
             _ => joined.push((first, last)),
         }
     }
-    if joined.len() <= RANGES_MAX {
+    if joined.len() <= most {
         return joined;
     }
     let mut gaps: Vec<u16> =
         joined.iter().zip(joined.iter().skip(1)).map(|(one, next)| next.0 - one.1).collect();
     gaps.sort_unstable();
-    let too_many = joined.len() - RANGES_MAX;
+    let too_many = joined.len() - most;
     let limit = gaps.get(too_many - 1).copied().unwrap_or(u16::MAX);
     let mut wide: Vec<(u16, u16)> = Vec::new();
     for (first, last) in joined {
