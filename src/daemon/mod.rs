@@ -21,6 +21,7 @@ pub mod resolver;
 pub mod runner;
 pub mod sensor;
 pub mod sessions;
+mod shared;
 pub mod start;
 pub mod surroundings;
 pub mod thrift;
