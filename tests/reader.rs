@@ -235,7 +235,10 @@ fn old_lines_are_left_out_at_first_and_odd_ones_are_news_later() {
     reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
     ear.expect("a", 1);
     assert_eq!(ear.hosts("a"), hosts(3..4));
-    // The end has been reached as soon as this comes alone.
+    // Orders are obeyed between two rounds of reading, so the one that found it has met the end when
+    // this is told. Lines that come before that are not news.
+    reader.follow(jail("b", "b", files(&[text(&dir.path().join("missing"))]))).unwrap();
+    ear.expect_notice(|what| *what == What::Missing);
     append(&log, &lines("a", 0, 4..5));
     ear.expect("a", 2);
     append(&log, &lines("a", 7200, 5..7));

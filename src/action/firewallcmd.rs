@@ -52,6 +52,12 @@ impl Firewallcmd {
         format!("rule priority=\"-100\" family=\"{family}\" source address=\"{net}\"{tail}")
     }
 
+    /// Each rule in its zone.
+    fn shares(&self) -> Vec<Arc<str>> {
+        let zone = self.zone.as_deref().unwrap_or_default();
+        self.tails.iter().map(|tail| format!("{zone}{tail}").into()).collect()
+    }
+
     fn command(&self, change: String) -> Command {
         let zone = self.zone.iter().map(|zone| format!("--zone={zone}"));
         Command::new(["firewall-cmd"]).args(zone).args([change])
@@ -76,6 +82,7 @@ impl Banaction for Firewallcmd {
             guards: true,
             takes_networks: true,
             batch_max: BATCH_MAX,
+            shares: self.shares(),
             ..Traits::default()
         }
     }
@@ -121,10 +128,14 @@ impl Banaction for Firewallcmd {
         self.prolong(bans, call)
     }
 
-    fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
+    fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.unban_but(bans, call, &|_, _| false)
+    }
+
+    fn unban_but(&self, bans: &[Ban], _call: &Call, keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
         let mut plan = Plan::default();
         for (index, net) in native::nets(bans) {
-            for tail in &self.tails {
+            for (_, tail) in self.tails.iter().enumerate().filter(|(part, _)| !keep(*part, net)) {
                 plan = plan.then_of(index, self.remove(net, tail));
             }
         }

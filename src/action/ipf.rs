@@ -8,7 +8,7 @@ use super::{
     sets::{BATCH_MAX, Verdict},
     settings::Settings,
 };
-use crate::ticket::Ban;
+use crate::{net::Cidr, ticket::Ban};
 
 /// The banaction `ipf`.
 #[derive(Debug)]
@@ -30,34 +30,49 @@ impl Ipf {
         }
     }
 
-    /// Each rule behind `place`: `@0` puts it before all others, so that `quick` counts.
-    fn rules(&self, bans: &[Ban], place: &str) -> String {
-        let block = match self.verdict {
+    /// What a rule of an address says behind it; one for each protocol and range.
+    fn tails(&self) -> Vec<(String, String)> {
+        let mut tails = Vec::new();
+        // A rule takes one range.
+        for protocol in &self.protocols {
+            for (from, to) in &self.ranges {
+                let port = match (*from, *to) {
+                    (from, to) if from == to => format!("port = {from}"),
+                    (0, to) => format!("port <= {to}"),
+                    (from, u16::MAX) => format!("port >= {from}"),
+                    // ipf's `><` leaves both ends out.
+                    (from, to) => format!("port {} >< {}", from - 1, to + 1),
+                };
+                tails.push((format!("proto {protocol} "), format!(" {port}")));
+            }
+        }
+        if tails.is_empty() {
+            tails.push((String::new(), String::new()));
+        }
+        tails
+    }
+
+    fn block(&self) -> &'static str {
+        match self.verdict {
             Verdict::Drop => "block",
             Verdict::Reject => "block return-icmp(port-unr)",
-        };
+        }
+    }
+
+    /// Each rule behind `place`: `@0` puts it before all others, so that `quick` counts.
+    fn rules(&self, bans: &[Ban], place: &str, keep: &dyn Fn(usize, Cidr) -> bool) -> String {
+        let (block, tails) = (self.block(), self.tails());
         let mut text = String::new();
         for (_, net) in native::nets(bans) {
+            let kept = |part: usize| keep(part, net);
             let net = native::with_bits(net);
-            // A rule takes one range.
-            let mut matches = Vec::new();
-            for protocol in &self.protocols {
-                for (from, to) in &self.ranges {
-                    let port = match (*from, *to) {
-                        (from, to) if from == to => format!("port = {from}"),
-                        (0, to) => format!("port <= {to}"),
-                        (from, u16::MAX) => format!("port >= {from}"),
-                        // ipf's `><` leaves both ends out.
-                        (from, to) => format!("port {} >< {}", from - 1, to + 1),
-                    };
-                    matches.push(format!("proto {protocol} from {net} to any {port}"));
+            for (part, (before, behind)) in tails.iter().enumerate() {
+                if !kept(part) {
+                    let rule =
+                        format!("{place}{block} in quick {before}from {net} to any{behind}\n");
+                    text.push_str(&rule);
                 }
             }
-            if matches.is_empty() {
-                matches.push(format!("from {net} to any"));
-            }
-            let rule = |what: &String| format!("{place}{block} in quick {what}\n");
-            text.extend(matches.iter().map(rule));
         }
         text
     }
@@ -81,6 +96,12 @@ impl Banaction for Ipf {
             guards: true,
             takes_networks: true,
             batch_max: BATCH_MAX,
+            shares: {
+                let share = |(before, behind): &(String, String)| {
+                    format!("{} {before}{behind}", self.block()).into()
+                };
+                self.tails().iter().map(share).collect()
+            },
             ..Traits::default()
         }
     }
@@ -99,15 +120,20 @@ impl Banaction for Ipf {
     }
 
     fn ban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        Ipf::plan("ipf -f -", self.rules(bans, "@0 "), &["File exists"])
+        Ipf::plan("ipf -f -", self.rules(bans, "@0 ", &|_, _| false), &["File exists"])
     }
 
     fn prolong(&self, _bans: &[Ban], _call: &Call) -> Plan {
         Plan::default()
     }
 
-    fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        Ipf::plan("ipf -r -f -", self.rules(bans, ""), &["No such process", "rule not found"])
+    fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.unban_but(bans, call, &|_, _| false)
+    }
+
+    fn unban_but(&self, bans: &[Ban], _call: &Call, keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
+        let rules = self.rules(bans, "", keep);
+        Ipf::plan("ipf -r -f -", rules, &["No such process", "rule not found"])
     }
 
     fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {

@@ -35,6 +35,7 @@ pub use settings::{Platform, Settings};
 pub use template::{Template, TemplateSpec};
 
 use crate::{
+    net::Cidr,
     ticket::{Ban, Family, Id},
     time::Timestamp,
 };
@@ -87,6 +88,12 @@ pub trait Banaction: Send + fmt::Debug {
     /// Lets in again. Whoever is not out is no fault.
     fn unban(&self, bans: &[Ban], call: &Call) -> Plan;
 
+    /// The same, but leaves rules alone that `keep` names: by their place in [`Traits::shares`], and
+    /// the address. For an action that shares none, nothing is to be kept.
+    fn unban_but(&self, bans: &[Ban], call: &Call, _keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
+        self.unban(bans, call)
+    }
+
     /// Lets everybody in at once; none if this can only be done one by one. `done` names the scopes
     /// that were flushed just before.
     fn flush(&self, scope: Scope, done: &[Scope]) -> Option<Plan>;
@@ -117,6 +124,12 @@ pub trait Banaction: Send + fmt::Debug {
     /// Who is out, read from what the plan of [`list`](Banaction::list) printed.
     fn listed(&self, _output: &str) -> Vec<Id> {
         Vec::new()
+    }
+
+    /// To be kept from before a plan is asked for until it has been carried out, where others must
+    /// not work on the same rules meanwhile; waits for them.
+    fn turn(&self) -> Option<Box<dyn Send>> {
+        None
     }
 
     /// When a ban has to be told to the kernel again because the kernel cannot hold its time;
@@ -153,6 +166,9 @@ pub struct Traits {
     pub batch_max: usize,
     /// What the daemon has to find out before it asks for a plan.
     pub wants: Vec<Want>,
+    /// An address has a rule for each of these, or a route: whatever other action says the same
+    /// shares that rule. None where each action has rules of its own.
+    pub shares: Vec<Arc<str>>,
     /// It is said in the log when so many bans are held at once.
     pub warn_above: Option<(usize, String)>,
 }

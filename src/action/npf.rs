@@ -7,7 +7,10 @@ use super::{
     plan::{Command, Work},
     settings::{Settings, short_name},
 };
-use crate::ticket::{Ban, Id};
+use crate::{
+    net::Cidr,
+    ticket::{Ban, Id},
+};
 
 /// So many commands go into one plan: each ban is one.
 const BATCH_MAX: usize = 64;
@@ -30,8 +33,13 @@ impl Npf {
         Command::words("npfctl table").args([&self.table]).args(words.split(' '))
     }
 
-    fn change(&self, verb: &str, bans: &[Ban], forgive: &[&str]) -> Plan {
-        native::nets(bans).fold(Plan::default(), |plan, (index, net)| {
+    fn change(
+        &self,
+        verb: &str,
+        nets: impl Iterator<Item = (usize, Cidr)>,
+        forgive: &[&str],
+    ) -> Plan {
+        nets.fold(Plan::default(), |plan, (index, net)| {
             let command = self.npfctl(&format!("{verb} {net}")).forgive(forgive);
             plan.then_of(index, Work::Command(command))
         })
@@ -49,6 +57,7 @@ impl Banaction for Npf {
             guards: true,
             takes_networks: true,
             batch_max: BATCH_MAX,
+            shares: vec![self.table.as_str().into()],
             ..Traits::default()
         }
     }
@@ -66,15 +75,20 @@ impl Banaction for Npf {
     }
 
     fn ban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("add", bans, &["exists"])
+        self.change("add", native::nets(bans), &["exists"])
     }
 
     fn prolong(&self, _bans: &[Ban], _call: &Call) -> Plan {
         Plan::default()
     }
 
-    fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("rem", bans, &["No such", "not found"])
+    fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.unban_but(bans, call, &|_, _| false)
+    }
+
+    fn unban_but(&self, bans: &[Ban], _call: &Call, keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
+        let gone = native::nets(bans).filter(|(_, net)| !keep(0, *net));
+        self.change("rem", gone, &["No such", "not found"])
     }
 
     fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {

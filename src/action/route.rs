@@ -8,7 +8,7 @@ use super::{
     sets::BATCH_MAX,
     settings::{Platform, Settings},
 };
-use crate::ticket::Ban;
+use crate::{net::Cidr, ticket::Ban};
 
 /// The banaction `route`.
 #[derive(Debug)]
@@ -39,18 +39,18 @@ impl Route {
         Ok(Route { name: settings.name.clone(), kind: kind.to_owned(), platform })
     }
 
-    fn change(&self, verb: &str, bans: &[Ban], forgive: &[&str]) -> Plan {
+    fn change(&self, verb: &str, nets: Vec<(usize, Cidr)>, forgive: &[&str]) -> Plan {
         match self.platform {
             Platform::Linux => {
                 let line = |net| format!("route {verb} {} {}\n", self.kind, native::with_bits(net));
-                let lines: String = native::nets(bans).map(|(_, net)| line(net)).collect();
+                let lines: String = nets.into_iter().map(|(_, net)| line(net)).collect();
                 native::unless_empty(lines.is_empty(), || {
                     // -force: one that fails does not keep the others from being tried.
                     let command = Command::words("ip -force -batch -").stdin(lines);
                     Plan::one(Work::Command(command.forgive(forgive)))
                 })
             }
-            Platform::Bsd => native::nets(bans).fold(Plan::default(), |plan, (index, net)| {
+            Platform::Bsd => nets.into_iter().fold(Plan::default(), |plan, (index, net)| {
                 let verb = if verb == "del" { "delete" } else { "add" };
                 let v6 = net.address().is_ipv6();
                 let (family, gate) = if v6 { ("-inet6", "::1") } else { ("-inet", "127.0.0.1") };
@@ -75,6 +75,8 @@ impl Banaction for Route {
             watched: self.platform == Platform::Linux,
             guards: true,
             takes_networks: true,
+            // An address has one route, of whatever kind.
+            shares: vec![Arc::from("route")],
             batch_max: if self.platform == Platform::Linux { BATCH_MAX } else { 64 },
             ..Traits::default()
         }
@@ -93,15 +95,20 @@ impl Banaction for Route {
     }
 
     fn ban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("replace", bans, &[])
+        self.change("replace", native::nets(bans).collect(), &[])
     }
 
     fn prolong(&self, _bans: &[Ban], _call: &Call) -> Plan {
         Plan::default()
     }
 
-    fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("del", bans, &["No such process", "Command failed -:"])
+    fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.unban_but(bans, call, &|_, _| false)
+    }
+
+    fn unban_but(&self, bans: &[Ban], _call: &Call, keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
+        let gone = native::nets(bans).filter(|(_, net)| !keep(0, *net)).collect();
+        self.change("del", gone, &["No such process", "Command failed -:"])
     }
 
     fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {

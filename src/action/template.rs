@@ -292,6 +292,7 @@ impl Banaction for Template {
             takes_networks: true,
             batch_max: BATCH_MAX,
             wants: self.wants(),
+            shares: Vec::new(),
             warn_above: None,
         }
     }

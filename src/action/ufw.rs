@@ -8,7 +8,7 @@ use super::{
     sets::Verdict,
     settings::Settings,
 };
-use crate::ticket::Ban;
+use crate::{net::Cidr, ticket::Ban};
 
 /// So many commands go into one plan: each ban is at least one, of a third of a second.
 const BATCH_MAX: usize = 16;
@@ -53,10 +53,16 @@ impl Ufw {
         Ufw { name: settings.name.clone(), deny, tails }
     }
 
-    fn change(&self, verb: &str, bans: &[Ban], forgive: &[&str]) -> Plan {
+    fn change(
+        &self,
+        verb: &str,
+        bans: &[Ban],
+        forgive: &[&str],
+        keep: &dyn Fn(usize, Cidr) -> bool,
+    ) -> Plan {
         let mut plan = Plan::default();
         for (index, net) in native::nets(bans) {
-            for tail in &self.tails {
+            for (_, tail) in self.tails.iter().enumerate().filter(|(part, _)| !keep(*part, net)) {
                 let words = ["ufw", verb, self.deny, "from", &net.to_string()].map(str::to_owned);
                 let command = Command::new(words).args(tail).forgive(forgive);
                 plan = plan.then_of(index, Work::Command(command));
@@ -77,6 +83,7 @@ impl Banaction for Ufw {
             guards: true,
             takes_networks: true,
             batch_max: BATCH_MAX,
+            shares: self.tails.iter().map(|tail| tail.join(" ").into()).collect(),
             ..Traits::default()
         }
     }
@@ -95,15 +102,19 @@ impl Banaction for Ufw {
     }
 
     fn ban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("prepend", bans, &[])
+        self.change("prepend", bans, &[], &|_, _| false)
     }
 
     fn prolong(&self, _bans: &[Ban], _call: &Call) -> Plan {
         Plan::default()
     }
 
-    fn unban(&self, bans: &[Ban], _call: &Call) -> Plan {
-        self.change("delete", bans, &["non-existent rule"])
+    fn unban(&self, bans: &[Ban], call: &Call) -> Plan {
+        self.unban_but(bans, call, &|_, _| false)
+    }
+
+    fn unban_but(&self, bans: &[Ban], _call: &Call, keep: &dyn Fn(usize, Cidr) -> bool) -> Plan {
+        self.change("delete", bans, &["non-existent rule"], keep)
     }
 
     fn flush(&self, _scope: Scope, _done: &[Scope]) -> Option<Plan> {

@@ -23,6 +23,7 @@ use super::{
         exec::{Done, Executor, Failed, Why},
         tools::Tools,
     },
+    shared::Book,
 };
 use crate::{
     action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
@@ -50,6 +51,8 @@ pub struct Executors {
     helper: Option<Helper>,
     binds: bool,
     questions: Option<SyncSender<(Ask, Hearer)>>,
+    /// Who wants which of the rules that jails share.
+    book: Book,
     #[cfg(target_os = "linux")]
     own: netlink::Own,
     /// The watch over our table of nf_tables; none until it is needed, or where it cannot be had.
@@ -92,6 +95,7 @@ impl Executors {
             helper,
             binds,
             questions: None,
+            book: Book::default(),
             #[cfg(target_os = "linux")]
             own: netlink::Own::default(),
             #[cfg(target_os = "linux")]
@@ -115,9 +119,10 @@ impl Executors {
             let built =
                 build::build(action, &spec.name, spec.bantime, &self.machine, executor.as_mut())?;
             notes.extend(built.notes);
-            actions.push(match built.action.traits().wants.contains(&Want::IpHost) {
-                true => Box::new(WithNames(built.action)),
-                false => built.action,
+            let counted = self.book.count(&spec.name, built.action);
+            actions.push(match counted.traits().wants.contains(&Want::IpHost) {
+                true => Box::new(WithNames(counted)),
+                false => counted,
             });
         }
         Ok(actions)

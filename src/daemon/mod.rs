@@ -25,6 +25,7 @@ pub mod resolver;
 pub mod runner;
 pub mod sensor;
 pub mod sessions;
+mod shared;
 pub mod start;
 pub mod surroundings;
 pub mod thrift;
@@ -250,7 +251,10 @@ fn open_store(
     if let crate::store::OpenError::Permission { .. } = error {
         return Err(Refusal::new(RefusalKind::NoRight, error.to_string()));
     }
-    let text = format!("{error}; going on with a database in memory: bans end with the server");
+    let text = format!(
+        "{error}; going on with a database in memory: bans end with the server unless it can be \
+         opened later, which is tried from time to time"
+    );
     told.push((Level::ERROR, text));
     Store::open(&Location::Memory, options, now)
         .map_err(|error| Refusal::new(RefusalKind::Unavailable, error.to_string()))

@@ -114,7 +114,7 @@ pub enum Entry {
 
 impl Entry {
     /// True if somebody ordered it, so that it must not be undone by a power cut.
-    pub(super) fn is_order(&self) -> bool {
+    pub fn is_order(&self) -> bool {
         matches!(
             self,
             Entry::Unban { why: UnbanWhy::Ordered, .. }

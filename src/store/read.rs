@@ -247,6 +247,42 @@ impl Reader {
         })
     }
 
+    /// Gives all bans that are over and still count against their ids, without what led to them,
+    /// each with its end; how many there were.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub fn for_each_past(
+        &self,
+        mut each: impl FnMut(&JailName, Ban, Timestamp),
+    ) -> Result<u64, StoreError> {
+        self.ask(|db| {
+            let jails = names(db)?;
+            let mut bans = db.prepare(
+                "SELECT jail, id, begun, bantime, count, failures, ended FROM history \
+                 WHERE NOT forgiven ORDER BY num",
+            )?;
+            let mut rows = bans.query([])?;
+            let mut number = 0;
+            while let Some(row) = rows.next()? {
+                let Some(jail) = jails.get(&row.get::<_, i64>(0)?) else { continue };
+                let ban = Ban {
+                    id: row::id(row, 1)?,
+                    from: row::time(row, 2)?,
+                    time: row::bantime(row.get(3)?),
+                    count: row::count(row, 4)?,
+                    failures: row::count(row, 5)?,
+                    restored: true,
+                    evidence: Arc::default(),
+                };
+                each(jail, ban, row::time(row, 6)?);
+                number += 1;
+            }
+            Ok(number)
+        })
+    }
+
     /// What led to the current ban of an id; none if it is not banned.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod preface;
 mod questions;
 mod sensor;
 mod settle;
+mod standin;
 mod state;
 mod stop;
 
@@ -72,6 +73,8 @@ pub struct Guard {
     main: MainSpec,
     log: Log,
     store: Store,
+    /// The store is not the one that the configuration names.
+    stand_in: Option<standin::StandIn>,
     engine: Engine,
     effects: Effects,
     /// What the store is to write with the effects of this turn, before or behind them.
@@ -190,6 +193,7 @@ impl Guard {
         };
         let watcher = Watcher::start(sender.clone());
         Ok(Guard {
+            stand_in: standin::StandIn::new(&main.dbfile.value, &store, now),
             options,
             tree,
             main,
@@ -267,6 +271,7 @@ impl Guard {
             ask!(self.handle_timeout());
         }
         self.ask_names_again();
+        self.try_database();
         self.release_late();
         self.settle();
         self.housekeep();
@@ -298,7 +303,8 @@ impl Guard {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
         let names = self.watcher.names.next_due();
-        let own = [self.housekeeping_due, self.write_due, self.thrift_due, names];
+        let file = self.stand_in.as_ref().map(standin::StandIn::due);
+        let own = [self.housekeeping_due, self.write_due, self.thrift_due, names, file];
         let due = std::iter::once(self.engine.next_timeout())
             .chain(own)
             .flatten()

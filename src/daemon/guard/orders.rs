@@ -244,7 +244,7 @@ impl Guard {
                 let options = super::jails::store_options(&self.main);
                 let store = store::Store::open(&location, options, self.now)
                     .map_err(|error| Refusal::Failed(error.to_string()))?;
-                self.store = store;
+                (self.store, self.stand_in) = (store, None);
                 self.main.dbfile.value = match location {
                     store::Location::File(path) => path.to_string_lossy().into_owned(),
                     _ => "None".to_owned(),

@@ -40,7 +40,11 @@ impl Guard {
     /// Takes what the engine wants written, in its order, behind what is there.
     pub(super) fn gather(&mut self) {
         for entry in self.effects.store.drain(..) {
-            self.entries.push(written(entry));
+            let entry = written(entry);
+            if let Some(stand_in) = &mut self.stand_in {
+                stand_in.note(&entry);
+            }
+            self.entries.push(entry);
         }
     }
 
@@ -136,8 +140,12 @@ impl Guard {
                 self.entries.push(Entry::Ban { jail: Arc::clone(&name), ban, ordered });
             }
         }
-        let positions: Vec<Entry> =
-            self.positions.common().map(|(key, value)| position(key, value)).collect();
+        self.write_positions();
+    }
+
+    /// How far everything is read.
+    pub(super) fn write_positions(&mut self) {
+        let positions = self.positions.common().map(|(key, value)| position(key, value));
         self.entries.extend(positions);
     }
 

@@ -131,6 +131,9 @@ impl State for Guard {
         }
         notes.extend(self.executors.notes());
         notes.extend(self.sensor_notes());
+        if let Some(stand_in) = &self.stand_in {
+            notes.push(stand_in.told());
+        }
         match self.store.health() {
             store::Health::Failing { cause, waiting, lost, .. } => notes.push(format!(
                 "the database cannot be written ({cause}): {waiting} entries wait, {lost} are lost"

@@ -254,6 +254,7 @@ impl Worker {
             if action.as_deref().is_some_and(|action| action != post.name()) {
                 continue;
             }
+            let _turn = post.turn();
             let results = match verb {
                 Verb::Sync => post.sync(&bans, more, &call, self.executor.as_mut()),
                 _ => post.carry_out(verb, &bans, &call, self.executor.as_mut()),

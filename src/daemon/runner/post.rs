@@ -73,6 +73,11 @@ impl Post {
         &self.name
     }
 
+    /// [`Banaction::turn`].
+    pub fn turn(&self) -> Option<Box<dyn Send>> {
+        self.action.turn()
+    }
+
     /// True while there is something to look after.
     pub fn is_watched(&self) -> bool {
         self.traits.watched && self.count > 0
