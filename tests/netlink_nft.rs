@@ -527,6 +527,33 @@ fn very_many_are_written_anew_without_a_look() {
 }
 
 #[test]
+fn a_large_set_is_forgotten_unless_somebody_else_asks_it() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("sshd"));
+        let address = |i: u32| Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32);
+        let roll: Roll = (0..160_000).map(|i| (address(i), Some(3600))).collect();
+        nft.apply(SetVerb::Exactly(roll.clone()));
+        let handle = || {
+            let list = run("nft -t -a list set inet sentryban sshd-addr4");
+            list.split("# handle ").last().unwrap().split_whitespace().next().unwrap().to_owned()
+        };
+        let first = handle();
+        run("nft add element inet sentryban sshd-addr4 { 192.0.2.77 }");
+        nft.apply(SetVerb::Exactly(roll.clone()));
+        let second = handle();
+        assert_ne!(second, first, "it was emptied one by one");
+        let rule = "add rule inet sentryban mine ip saddr @sshd-addr4 counter";
+        feed("nft -f -", &format!("add chain inet sentryban mine\n{rule}\n"));
+        run("nft add element inet sentryban sshd-addr4 { 192.0.2.77 }");
+        assert_eq!(nft.apply(SetVerb::Exactly(roll)), Applied::default());
+        assert_eq!(handle(), second);
+        assert!(nft.try_apply(SetVerb::Check(vec![net("192.0.2.77")])).is_err());
+        nft.apply(SetVerb::Check(vec![address(0), address(159_999)]));
+        assert!(!run("nft -t list ruleset").contains("spare"));
+    });
+}
+
+#[test]
 fn while_a_large_set_is_made_anew_nobody_is_let_in() {
     in_namespace(&["nft"], || {
         run("ip link set lo up");

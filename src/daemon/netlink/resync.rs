@@ -175,10 +175,12 @@ impl Netlink {
             self.do_all(transaction)?;
             self.stream((home, &spare, Mode::Fresh), wanted.items(home), failed)?;
             let changed = self.nft_write(guard, |transaction, rules| {
-                rules.write(transaction, &[home]);
-                // To forget a set is cheaper than to delete each of its elements.
+                // To forget a set is cheaper than to delete each of its elements; it must not be
+                // asked any more.
+                transaction.flush_chain(&guard.chain);
                 transaction.delete_set(&set);
                 transaction.set(&set, shape);
+                rules.write(transaction, &[home]);
                 Vec::new()
             });
             match changed {
