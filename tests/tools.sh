@@ -21,6 +21,8 @@ needs='
 /usr/bin/unshare                      util-linux
 /usr/sbin/ip                          iproute2
 /usr/sbin/ipset                       ipset
+/usr/bin/tcpdump                      tcpdump
+/sbin/route                           net-tools
 /usr/sbin/iptables                    iptables
 /usr/sbin/nft                         nftables
 /sbin/ip                              iproute2

@@ -29,7 +29,7 @@ use crate::{
     action::{Banaction, Call, Step, Template, TemplateSpec, Want, plan::Work},
     config::{self, ActionKind, ActionSpec, JailSpec, Tree, sensor::Places},
     jail::Ask,
-    sensor::{Block, Mode},
+    sensor::{Block, Mode, Settings},
     ticket::{Ban, BanTime},
     time,
 };
@@ -75,10 +75,8 @@ impl Executors {
         let (main, _) = config::read_main(tree);
         let (sensor, _) = config::sensor::read_sensor(&main.sensor, &Places::default());
         let sensor = sensor.settings;
-        let commands = sensor.kill_route.is_some() || sensor.kill_run_cmd.is_some();
-        let blocks = [sensor.block_tcp, sensor.block_udp] != [Block::No; 2];
         let needed = !dry_run
-            && (commands && blocks
+            && (sensor.runs_commands()
                 || jails.jails.iter().any(|jail| wants_shell(jail.spec.as_ref())));
         let helper = match needed.then(Helper::start_own) {
             Some(Ok(helper)) => Some(helper),
@@ -141,6 +139,22 @@ impl Executors {
                     .to_owned())
             }
         }
+    }
+
+    /// Has the sensor deal with hosts by itself only where that may be done: a dry run blocks
+    /// nobody. What comes back is to be said.
+    pub fn fit(&self, settings: &mut Settings) -> Option<(Level, &'static str)> {
+        let blocks = [settings.block_tcp, settings.block_udp] != [Block::No; 2];
+        if self.machine.dry_run && blocks {
+            (settings.block_tcp, settings.block_udp) = (Block::No, Block::No);
+            let text = "a dry run: BLOCK_TCP and BLOCK_UDP of portsentry.conf count as 0";
+            return Some((Level::INFO, text));
+        }
+        (settings.runs_commands() && self.helper.is_none()).then_some((
+            Level::ERROR,
+            "the KILL_ commands of portsentry.conf want a helper with the rights of root, which is \
+             started with the server only: restart needed",
+        ))
     }
 
     /// Who runs the plans of a jail, or those of none.

@@ -14,7 +14,7 @@ mod target;
 
 use std::{fmt, io};
 
-pub use self::target::{BadTarget, Target};
+pub use self::target::{BadTarget, Target, syslog_socket};
 use self::{layout::Layout, target::Sink};
 use crate::time::Timestamp;
 

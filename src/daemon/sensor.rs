@@ -79,7 +79,8 @@ pub enum Order {
 /// What comes in beside packets.
 enum Letter {
     Order(Order),
-    Done(Outcome),
+    /// And what is to be said about it.
+    Done(Outcome, Vec<String>),
     Named(IpAddr, Option<String>),
 }
 

@@ -210,6 +210,12 @@ impl Settings {
         }
     }
 
+    /// True if hosts are dealt with by commands of the administrator's own.
+    pub fn runs_commands(&self) -> bool {
+        let commands = self.kill_route.is_some() || self.kill_run_cmd.is_some();
+        commands && [self.block_tcp, self.block_udp] != [Block::No; 2]
+    }
+
     /// The ports that the advanced mode of a protocol leaves out.
     pub fn excluded(&self, proto: Proto) -> &[u16] {
         match proto {

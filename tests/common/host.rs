@@ -10,6 +10,7 @@
 
 use std::{
     fs,
+    io::Write,
     os::unix::{fs::PermissionsExt, fs::symlink, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -53,7 +54,7 @@ pub struct Told {
 }
 
 impl Told {
-    /// `<29>Nov 21 14:00:00 portsentry[17]: text`.
+    /// `<29>Nov 21 14:00:00 portsentry[17]: text`; whatever else it is, is text.
     fn parse(datagram: &[u8]) -> Told {
         let line = text(datagram);
         let line = line.trim_end_matches(['\n', '\0']);
@@ -68,7 +69,13 @@ impl Told {
                 text: text.to_owned(),
             })
         };
-        parse().unwrap_or_else(|| panic!("no line for syslog: {line:?}"))
+        // Our own log has its own form.
+        parse().unwrap_or_else(|| Told {
+            priority: 0,
+            program: String::new(),
+            pid: 0,
+            text: line.to_owned(),
+        })
     }
 }
 
@@ -90,6 +97,19 @@ done
 exec "$@"
 "#;
 
+/// Writes a line as syslog daemons do. It fails once the directory is gone, with the test.
+fn write_down(messages: &Path, told: &Told, line: &[u8]) {
+    if told.program.is_empty() {
+        return;
+    }
+    let line = text(line);
+    let (_, line) = line.split_once('>').unwrap();
+    let (time, rest) = line.split_at(15);
+    let opened = fs::OpenOptions::new().append(true).create(true).open(messages);
+    let _ = opened.and_then(|mut file| writeln!(file, "{time} gate{}", rest.trim_end()));
+}
+
+/// What its syslog is told as somebody's lines stands in `messages`, too.
 pub struct Host {
     dir: Dir,
     told: Arc<Mutex<Vec<Told>>>,
@@ -105,11 +125,14 @@ impl Host {
         fs::set_permissions(host.path("devlog"), anyone).unwrap();
         symlink(host.path("devlog"), host.path("dev/log")).unwrap();
         let told = Arc::clone(&host.told);
+        let messages = host.path("messages");
         // It ends with the process: whoever still wants to say something finds a listener.
         std::thread::spawn(move || {
             let mut buffer = [0; 8192];
             while let Ok(length) = socket.recv(&mut buffer) {
-                told.lock().unwrap().push(Told::parse(&buffer[..length]));
+                let one = Told::parse(&buffer[..length]);
+                write_down(&messages, &one, &buffer[..length]);
+                told.lock().unwrap().push(one);
             }
         });
         host
@@ -158,6 +181,10 @@ impl Host {
 
     /// Writes one of its files, `etc/…` or `var/lib/…`.
     pub fn file(&self, name: &str, text: &str) {
+        // One of the machine's own files may be linked there.
+        if self.path(name).is_symlink() {
+            fs::remove_file(self.path(name)).unwrap();
+        }
         self.dir.file(name, text);
     }
 
@@ -226,10 +253,22 @@ impl Guard {
         program: impl AsRef<Path>,
         mode: &str,
     ) -> (Guard, Vec<String>) {
-        let out = host.command(lab, program.as_ref()).arg(mode).output().unwrap();
+        Guard::start_with(lab, host, program, &[mode])
+    }
+
+    /// The same with other arguments; none if `/etc/default/portsentry` has the modes.
+    pub fn start_with(
+        lab: &Lab,
+        host: &mut Host,
+        program: impl AsRef<Path>,
+        arguments: &[&str],
+    ) -> (Guard, Vec<String>) {
+        let out = host.command(lab, program.as_ref()).args(arguments).output().unwrap();
         let said = format!("{}{}", text(&out.stdout), text(&out.stderr));
-        assert!(out.status.success(), "{mode}: {said}");
-        let lines = host.wait("is now active and listening.");
+        assert!(out.status.success(), "{arguments:?}: {said}");
+        let mut lines = host.wait("is now active and listening.");
+        // One for each mode; a second one has been told by now.
+        lines.extend(host.news());
         let pid = host.told().iter().rfind(|one| one.program == "portsentry").unwrap().pid;
         (Guard { pid }, lines)
     }

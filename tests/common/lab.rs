@@ -268,17 +268,29 @@ impl Server {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Server {
+        let program = env!("CARGO_BIN_EXE_sentryban-server");
+        let command = match lab {
+            Some(lab) => lab.victim(program),
+            None => Command::new(program),
+        };
+        let mut server = Server::start_by(command, dir, arguments, variables);
+        server.namespace = lab.map(|lab| lab.victim.clone());
+        server
+    }
+
+    /// The same by a command of the test's own, to which our arguments are added.
+    pub fn start_by(
+        mut command: Command,
+        dir: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Server {
         let is_guest = dir.join("etc/fail2ban.conf").exists();
         let main = dir.join("etc/sentryban.local");
         if !is_guest && !main.exists() {
             let text = format!("[Definition]\ndbfile = {}\n", dir.join("own.sqlite3").display());
             std::fs::write(main, text).unwrap();
         }
-        let program = env!("CARGO_BIN_EXE_sentryban-server");
-        let mut command = match lab {
-            Some(lab) => lab.victim(program),
-            None => Command::new(program),
-        };
         command
             .args(["-f", "--loglevel", "DEBUG"])
             .arg("-c")
@@ -295,8 +307,7 @@ impl Server {
             command.env(name, value);
         }
         let child = command.spawn().unwrap();
-        let namespace = lab.map(|lab| lab.victim.clone());
-        let mut server = Server { child, dir: dir.to_owned(), namespace };
+        let mut server = Server { child, dir: dir.to_owned(), namespace: None };
         wait_for("the server answers", || {
             if let Some(status) = server.child.try_wait().unwrap() {
                 panic!("the server ended: {status}\n{}", server.log());

@@ -131,6 +131,16 @@ Nothing is blocked, and no file is written.",
         )
     },
     Flag {
+        short: Some('p'),
+        long: &["pidfile"],
+        ..flag(
+            "pidfile",
+            Takes::Value("FILE"),
+            "File that holds the process id",
+            "Write the process id into this file, and remove it at the end.",
+        )
+    },
+    Flag {
         short: Some('t'),
         long: &["test"],
         ..flag(

@@ -102,8 +102,15 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8, Fault> {
         };
     }
     let again = Box::new(move || read(&places));
-    sensor::guard_alone(sensor::Alone { spec, again, foreground: given.is_set("foreground") })?;
+    let foreground = given.is_set("foreground");
+    // In the background `/` is where we are.
+    let pidfile = given.raw("pidfile").map(std::path::absolute).transpose()?;
+    sensor::guard_alone(sensor::Alone { spec, again, foreground, pidfile, warn })?;
     Ok(0)
+}
+
+fn warn(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{}: warning: {text}", TOOL.name);
 }
 
 /// The modes and the file that were named.

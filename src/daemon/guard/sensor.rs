@@ -37,7 +37,7 @@ pub(super) struct Desk {
 impl Guard {
     /// Has the post stand if it is wanted, and be told what is written about it now.
     pub(super) fn man_the_sensor(&mut self) {
-        let (spec, findings) = read_sensor(&self.main.sensor, &Places::default());
+        let (mut spec, findings) = read_sensor(&self.main.sensor, &Places::default());
         for finding in &findings {
             self.find(finding);
         }
@@ -47,6 +47,12 @@ impl Guard {
             return;
         }
         self.desk.trouble = None;
+        if let Some((level, text)) = self.executors.fit(&mut spec.settings) {
+            self.say(level, "sensor", text);
+            if level == Level::ERROR && self.desk.post.is_some() {
+                return self.say(level, "sensor", "the sensor goes on as it was");
+            }
+        }
         if let Some(post) = &self.desk.post {
             post.tell(Order::Reload(Box::new(spec)));
         } else if let Err(error) = self.start_post(spec) {

@@ -3,7 +3,10 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::{fs::OpenOptionsExt, net::UnixDatagram},
+    os::unix::{
+        fs::{FileTypeExt, OpenOptionsExt},
+        net::UnixDatagram,
+    },
     path::{Path, PathBuf},
 };
 
@@ -74,6 +77,14 @@ const JOURNAL_SOCKET: &str = "/run/systemd/journal/socket";
 /// So many bytes of lines wait in memory at most.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 
+/// The socket of this system's syslog; where there is none, the one that most have.
+pub fn syslog_socket() -> &'static str {
+    // The journal has a directory at one of these places.
+    let is_socket =
+        |path: &&&str| std::fs::metadata(path).is_ok_and(|data| data.file_type().is_socket());
+    SYSLOG_SOCKETS.iter().find(is_socket).unwrap_or(&"/dev/log")
+}
+
 impl Target {
     /// Reads `logtarget` and `syslogsocket`.
     ///
@@ -95,10 +106,7 @@ impl Target {
             return Err(BadTarget(format!("syslog has no facility '{facility}'")));
         };
         let socket = || match syslogsocket {
-            "auto" | "" => {
-                let found = SYSLOG_SOCKETS.iter().find(|path| Path::new(path).exists());
-                PathBuf::from(found.unwrap_or(&"/dev/log"))
-            }
+            "auto" | "" => PathBuf::from(syslog_socket()),
             path => PathBuf::from(path),
         };
         let kind = match name.to_uppercase().as_str() {

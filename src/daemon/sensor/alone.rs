@@ -1,8 +1,19 @@
 //! The sensor without a server: as a process of its own, or over a file of packets.
 
-use std::{collections::HashSet, fs::File, io, net::IpAddr, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    fs::File,
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{News, Order, Post, Start, post::no_right, voice::Voice};
+use super::{
+    News, Order, Post, Start,
+    post::no_right,
+    voice::{Voice, try_syslog},
+};
 use crate::{
     config::{Finding, sensor::SensorSpec},
     daemon::{
@@ -10,7 +21,7 @@ use crate::{
         log::{Level, Log, Target},
         privilege,
         runner::{exec::Executor, tools::Tools},
-        start::{self, Fork, Herald, Refusal, RefusalKind},
+        start::{self, Fork, Herald, PidFile, Refusal, RefusalKind},
     },
     sensor::{Block, Decoded, Decoder, Effects, Facts, Link, Mode, Probe, Proto, Sensor, Settings},
     source::{capture::Capture, pcap::Packets},
@@ -30,6 +41,10 @@ pub struct Alone {
     pub again: Box<dyn Fn() -> (SensorSpec, Vec<Finding>) + Send>,
     /// Stay in the foreground.
     pub foreground: bool,
+    /// The file for the process id.
+    pub pidfile: Option<PathBuf>,
+    /// Says something to whoever typed it.
+    pub warn: fn(&str),
 }
 
 /// Stands guard until it is told to go; in the background the process that was typed returns as soon
@@ -46,6 +61,13 @@ pub fn guard_alone(alone: Alone) -> Result<(), Refusal> {
         return Err(Refusal::new(RefusalKind::NoRight, text));
     }
     let mut herald = Herald::none();
+    // Who goes on to talk to nobody is told while they still look.
+    if !alone.foreground
+        && alone.spec.syslog
+        && let Err(text) = try_syslog()
+    {
+        (alone.warn)(&text);
+    }
     if !alone.foreground {
         match start::go_to_background(TIMEOUT_S)? {
             Fork::Parent => return Ok(()),
@@ -64,7 +86,7 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
         consts::{SIGHUP, SIGINT, SIGTERM},
         iterator::Signals,
     };
-    let Alone { spec, again, foreground } = alone;
+    let Alone { spec, again, foreground, pidfile, warn: _ } = alone;
     let refused =
         |error: io::Error| Refusal::new(RefusalKind::Unavailable, format!("cannot start: {error}"));
     let target = if foreground { "STDERR" } else { "SYSLOG" };
@@ -74,10 +96,8 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
     };
     let mut log = log(target).or_else(|_| log("STDERR")).map_err(refused)?;
     let settings = &spec.settings;
-    let commands = settings.kill_route.is_some() || settings.kill_run_cmd.is_some();
-    let blocks = [settings.block_tcp, settings.block_udp] != [Block::No; 2];
     // Who may do all has to exist before we may not.
-    let helper = match commands && blocks {
+    let helper = match settings.runs_commands() {
         true => Some(Helper::start_own().map_err(refused)?),
         false => None,
     };
@@ -98,6 +118,7 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
     });
     let start = Start { spec, terminal: foreground, executor, output };
     let post = Post::start(start).map_err(refused)?;
+    let _pidfile = pidfile.map(|path| PidFile::write(&path)).transpose()?;
     herald.ready();
     loop {
         for signal in signals.pending() {
@@ -109,8 +130,14 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
             for finding in findings {
                 log.write(time::now(), Level::WARNING, "sensor", format_args!("{finding}"));
             }
-            if spec.broken {
-                let text = "the configuration has faults: all stays as it was";
+            if spec.broken || spec.settings.runs_commands() && helper.is_none() {
+                let text = match spec.broken {
+                    true => "the configuration has faults: all stays as it was",
+                    false => {
+                        "the KILL_ commands want a helper with the rights of root, which is started \
+                         at the start only: restart needed, and all stays as it was"
+                    }
+                };
                 log.write(time::now(), Level::ERROR, "sensor", format_args!("{text}"));
             } else {
                 post.tell(Order::Reload(Box::new(spec)));
@@ -136,6 +163,12 @@ impl Executor for Either {
             crate::action::plan::Work::Shell(_) => self.1.run(step),
             _ => self.0.run(step),
         }
+    }
+
+    fn notes(&mut self) -> Vec<String> {
+        let mut notes = self.0.notes();
+        notes.extend(self.1.notes());
+        notes
     }
 }
 

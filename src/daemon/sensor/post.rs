@@ -89,8 +89,8 @@ impl Loop {
         let sensor = Sensor::new(spec.settings.clone(), Zone::Local, &services);
         let responder = {
             let mailbox = mailbox.clone();
-            Responder::spawn(executor, move |outcome| {
-                mailbox.send(Letter::Done(outcome));
+            Responder::spawn(executor, move |outcome, notes| {
+                mailbox.send(Letter::Done(outcome, notes));
             })?
         };
         let mut post = Loop {
@@ -196,7 +196,8 @@ impl Loop {
             match letter {
                 Letter::Order(Order::Stop) => return false,
                 Letter::Order(order) => self.obey(order),
-                Letter::Done(outcome) => {
+                Letter::Done(outcome, notes) => {
+                    notes.into_iter().for_each(|note| self.say(Level::WARNING, note));
                     self.sensor.handle_outcome(&outcome, self.now, &mut self.effects);
                 }
                 Letter::Named(address, name) => {
@@ -458,11 +459,11 @@ impl Loop {
         }
         for response in effects.responses.drain(..) {
             if let Some(outcome) = self.responder.run(response) {
-                self.mailbox.send(Letter::Done(outcome));
+                self.mailbox.send(Letter::Done(outcome, Vec::new()));
             }
         }
-        if let Some(trouble) = self.voice.say(&effects.lines) {
-            self.say(Level::ERROR, trouble);
+        if let Some((level, trouble)) = self.voice.say(&effects.lines) {
+            self.say(level, trouble);
         }
         for trouble in self.files.write(&effects.records) {
             self.say(Level::ERROR, trouble);

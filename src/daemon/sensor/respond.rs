@@ -23,24 +23,29 @@ const SECTION: &str = "portsentry";
 pub struct Responder(SyncSender<Response>);
 
 impl Responder {
-    /// Starts the thread; what becomes of a response goes to `outlet`.
+    /// Starts the thread; what becomes of a response goes to `outlet`, with what is to be said about
+    /// it.
     ///
     /// # Errors
     ///
     /// No thread is to be had.
     pub fn spawn(
         mut executor: Box<dyn Executor>,
-        outlet: impl Fn(Outcome) + Send + 'static,
+        outlet: impl Fn(Outcome, Vec<String>) + Send + 'static,
     ) -> io::Result<Responder> {
         let (sender, responses) = sync_channel::<Response>(WAITING_MAX);
         thread::Builder::new().name("responses".to_owned()).spawn(move || {
             for response in responses {
-                let run = |step: Step| {
-                    let step = plan::Step { work: work(step), of: None };
-                    executor.run(&step).map(drop).map_err(|failed| failed.text)
+                let mut run = |step| {
+                    let mut run = |work| executor.run(&plan::Step { work, of: None });
+                    let look = inspection(&step);
+                    let done = run(work(step)).map(drop).map_err(|failed| failed.text);
+                    // A line that keeps nobody out is warned of.
+                    let _ = look.filter(|_| done.is_ok()).map(run);
+                    done
                 };
-                let steps = response.steps.into_iter().map(run).collect();
-                outlet(Outcome { id: response.id, steps });
+                let steps = response.steps.into_iter().map(&mut run).collect();
+                outlet(Outcome { id: response.id, steps }, executor.notes());
             }
         })?;
         Ok(Responder(sender))
@@ -61,13 +66,21 @@ impl Responder {
 
 fn work(step: Step) -> Work {
     match step {
-        Step::Deny { path, line } => Work::Edit(EditFile {
-            path,
-            section: SECTION.to_owned(),
-            change: LineChange::Add(vec![line]),
-        }),
+        Step::Deny { path, line } => edit(path, LineChange::Add(vec![line])),
         Step::Route(Shell { script, timeout_s }) | Step::Run(Shell { script, timeout_s }) => {
             Work::Shell(plan::Shell { script, env: Vec::new(), timeout_s })
         }
     }
+}
+
+/// What is to be looked at once a step is done.
+fn inspection(step: &Step) -> Option<Work> {
+    match step {
+        Step::Deny { path, .. } => Some(edit(path.clone(), LineChange::Inspect)),
+        Step::Route(_) | Step::Run(_) => None,
+    }
+}
+
+fn edit(path: String, change: LineChange) -> Work {
+    Work::Edit(EditFile { path, section: SECTION.to_owned(), change })
 }

@@ -12,12 +12,11 @@ use std::{
 };
 
 use crate::{
+    daemon::log::{Level, syslog_socket},
     sensor::Line,
     time::{Timestamp, Zone},
 };
 
-/// Where syslog listens, system by system.
-const SOCKETS: &[&str] = &["/dev/log", "/var/run/log"];
 /// So many lines wait for syslog at most.
 const WAITING_MAX: usize = 8192;
 
@@ -37,8 +36,11 @@ pub struct Voice {
     file: Option<PathBuf>,
     terminal: bool,
     /// What was wrong when it was last told.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
 }
+
+/// What is wrong, and how bad that is.
+type Trouble = (Level, String);
 
 impl Voice {
     /// A voice that says nothing yet.
@@ -68,7 +70,7 @@ impl Voice {
     }
 
     /// Says these lines. What is wrong comes back, once until it is another thing.
-    pub fn say(&mut self, lines: &[Line]) -> Option<String> {
+    pub fn say(&mut self, lines: &[Line]) -> Option<Trouble> {
         if lines.is_empty() && self.waiting.is_empty() {
             return None;
         }
@@ -83,7 +85,7 @@ impl Voice {
                 }
             }
             if let Err(error) = self.drain() {
-                trouble = Some(format!("syslog: {error}"));
+                trouble = Some(no_syslog(&error));
                 // Where there is no syslog nobody misses what it would have been told.
                 self.waiting.clear();
             }
@@ -96,7 +98,7 @@ impl Voice {
             if let Some(path) = &self.file
                 && let Err(error) = append(path, text.as_bytes())
             {
-                trouble = Some(format!("{}: {error}", path.display()));
+                trouble = Some((Level::ERROR, format!("{}: {error}", path.display())));
             }
             if self.terminal {
                 let mut out = io::stdout().lock();
@@ -105,7 +107,8 @@ impl Voice {
             }
         }
         if self.lost > 0 && self.waiting.is_empty() {
-            trouble = Some(format!("syslog is too slow: {} lines are lost", self.lost));
+            let text = format!("syslog is too slow: {} lines are lost", self.lost);
+            trouble = Some((Level::ERROR, text));
             self.lost = 0;
         }
         let is_new = trouble != self.trouble;
@@ -145,9 +148,28 @@ impl Voice {
     }
 }
 
+/// What to say where no syslog takes lines. Many machines have none, and jails on the sensor need
+/// none.
+fn no_syslog(error: &io::Error) -> Trouble {
+    let text = format!(
+        "no syslog takes the sensor's lines: {error}; start a syslog daemon, or write into [sensor] \
+         of sentryban.conf `log = /var/log/portsentry.log` for a file, and `syslog = no`"
+    );
+    (Level::WARNING, text)
+}
+
+/// Whether a syslog takes lines now.
+///
+/// # Errors
+///
+/// What to say where none does.
+pub fn try_syslog() -> Result<(), String> {
+    connect().map(drop).map_err(|error| no_syslog(&error).1)
+}
+
 fn connect() -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    let path = SOCKETS.iter().find(|path| Path::new(path).exists()).unwrap_or(&"/dev/log");
+    let path = syslog_socket();
     socket
         .connect(path)
         .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
