@@ -6,6 +6,7 @@
 #   make check     formatting, lints, tests: what has to hold before a commit
 #   make bench     measure beside the peers that are installed; five minutes or so
 #   make bench-guard   the same for the running guard, as root, in network namespaces
+#   make bench-sensor  the same for the sensor, under fire
 #   make fuzz      SECONDS=600 of libFuzzer for each target, or TARGET=net alone
 #   make man       render the man pages anew
 #   make install   DESTDIR= PREFIX=/usr/local SYSCONFDIR=/etc INIT=systemd|openrc|rcd|none
@@ -52,6 +53,9 @@ bench: release
 
 bench-guard: release
 	python3 tests/bench/guard.py --record $(BENCH_FLAGS)
+
+bench-sensor: release
+	python3 tests/bench/sensor.py --record $(BENCH_FLAGS)
 
 fuzz:
 	sh contrib/fuzz/run.sh $(SECONDS) $(TARGET)
@@ -111,5 +115,5 @@ install-logrotate:
 install-none:
 	@echo "start it: $(PREFIX)/bin/sentryban-server"
 
-.PHONY: help release run test check bench bench-guard fuzz man install install-files \
+.PHONY: help release run test check bench bench-guard bench-sensor fuzz man install install-files \
     install-systemd install-openrc install-rcd install-logrotate install-none

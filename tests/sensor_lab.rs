@@ -284,3 +284,22 @@ fn a_flood_hides_nobody_fills_no_log_and_is_told_of_to_the_last_packet() {
         assert_eq!(told_of(&said), expected, "{name}");
     }
 }
+
+#[test]
+fn what_was_lost_while_the_sensor_could_not_run_is_told_of() {
+    let Some(mut lab) = Lab::new() else { return };
+    let dir = Dir::new("sensor-lost");
+    const COUNT: u64 = 60_000;
+    let mut sensor = Alone::start(&lab, &dir, &["-stcp"], "");
+    lab.probe(ATTACKER, 22);
+    sensor.signal("STOP");
+    assert!(flood(&lab, 540, COUNT).wait().unwrap().success());
+    sensor.signal("CONT");
+    let mut said = String::new();
+    wait_for("losses are told of", || {
+        said.push_str(&sensor.news());
+        said.contains(" packets were lost before they could be looked at")
+    });
+    said.push_str(&sensor.end());
+    assert_eq!(told_of(&said), COUNT, "{said}");
+}

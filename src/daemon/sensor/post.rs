@@ -5,6 +5,8 @@ use std::{
     io::{self, PipeReader, Read},
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
+    thread,
+    time::Duration,
 };
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -37,8 +39,14 @@ const LOOK_US: i64 = 1_000_000;
 const SLOW_LOOK_US: i64 = 5_000_000;
 /// Files that people edit are looked at before packets, at most so often, in microseconds.
 const FILES_US: i64 = 500;
-/// A syslog that is behind gets the rest after so long, in microseconds.
-const BEHIND_US: i64 = 20_000;
+/// From so many packets a second on, the kernel gathers them for so long before they are taken: to
+/// be woken for each of a flood costs more than the packet does.
+const FLOOD_PER_S: i64 = 20_000;
+const GATHER: Duration = Duration::from_micros(500);
+/// How many there are a second is judged anew so often, in microseconds.
+const PACE_US: i64 = 20_000;
+/// At the end so many packets are still looked at: more than wait for us, less than a flood brings.
+const LAST_PACKETS_MAX: usize = 65_536;
 /// So many letters are read in a row.
 const LETTERS_PER_TURN: usize = 256;
 
@@ -69,8 +77,30 @@ pub struct Loop {
     /// The ports for which the kernel's filter was made.
     generation: Option<u64>,
     lost: u64,
+    pace: Pace,
     /// Nobody hears us any more.
     deaf: bool,
+}
+
+/// How fast packets come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    since: Timestamp,
+    packets: usize,
+    is_flood: bool,
+}
+
+impl Pace {
+    fn add(&mut self, packets: usize, now: Timestamp) {
+        let passed = now.micros().saturating_sub(self.since.micros());
+        if !(0..PACE_US).contains(&passed) {
+            let packets = i64::try_from(self.packets).unwrap_or(i64::MAX);
+            // A clock that was set back says nothing.
+            self.is_flood = passed > 0 && packets.saturating_mul(1_000_000) / FLOOD_PER_S > passed;
+            (self.since, self.packets) = (now, 0);
+        }
+        self.packets += packets;
+    }
 }
 
 impl Loop {
@@ -117,6 +147,7 @@ impl Loop {
             files_due: Timestamp::default(),
             generation: None,
             lost: 0,
+            pace: Pace::default(),
             deaf: false,
             spec,
         };
@@ -139,10 +170,13 @@ impl Loop {
             if !self.read_letters() {
                 break;
             }
-            self.look();
-            if ready.capture {
-                self.receive();
+            // Whose address and which interface it is has to be known before a packet is looked at;
+            // all else that is looked at from time to time can wait for the packet.
+            if self.kernel.look_if_changed() {
+                self.look(true);
             }
+            self.look_at_files();
+            let received = if ready.capture { self.receive() } else { 0 };
             for nth in ready.bound {
                 self.accept(nth);
             }
@@ -150,10 +184,16 @@ impl Loop {
                 let _ = self.sensor.handle_timeout(self.now, &mut self.effects);
             }
             self.deliver();
+            self.look(false);
             self.sieve();
+            if self.pace.is_flood && (1..PACKETS_PER_TURN).contains(&received) {
+                thread::sleep(GATHER);
+            }
         }
+        self.receive_last();
         self.sensor.stop(self.now, &mut self.effects);
         self.deliver();
+        self.voice.finish();
     }
 
     // ---- what is to be waited for ---------------------------------------------------------------
@@ -161,9 +201,7 @@ impl Loop {
     fn wait(&self) -> Ready {
         // Packets that were read already make no descriptor ready.
         let more = self.capture.as_ref().is_some_and(Capture::is_behind);
-        let behind = self.voice.is_behind().then(|| plus(self.now, BEHIND_US));
-        let due = [self.sensor.poll_timeout(), behind].into_iter().flatten();
-        let due = due.fold(self.look_due, Timestamp::min);
+        let due = self.sensor.poll_timeout().map_or(self.look_due, |due| due.min(self.look_due));
         let micros = if more { 0 } else { until(due, time::now()) };
         let timeout = Timespec { tv_sec: micros / 1_000_000, tv_nsec: micros % 1_000_000 * 1000 };
         let mut fds = vec![PollFd::new(&self.bell, PollFlags::IN)];
@@ -172,6 +210,7 @@ impl Loop {
         fds.extend(seen.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         let capture = capture..fds.len();
         fds.extend(self.kernel.news().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(self.voice.is_behind().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
         let first = fds.len();
         let bound = self.bound.sockets();
         fds.extend(bound.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
@@ -255,7 +294,9 @@ impl Loop {
         self.generation = None;
         self.files_due = Timestamp::default();
         (self.look_due, self.slow_look_due) = (self.now, self.now);
-        self.look();
+        let changed = self.kernel.look_if_changed();
+        self.look(changed);
+        self.look_at_files();
         self.sieve();
     }
 
@@ -280,9 +321,9 @@ impl Loop {
         self.bound.missing().iter().map(|(kind, port)| (proto(*kind), *port)).collect()
     }
 
-    /// Looks at what is due to be looked at.
-    fn look(&mut self) {
-        let changed = self.kernel.look_if_changed();
+    /// Looks at what is due to be looked at, or at everything because interfaces or addresses
+    /// changed.
+    fn look(&mut self, changed: bool) {
         let is_due = |due: Timestamp| due <= self.now || due > plus(self.now, 2 * SLOW_LOOK_US);
         let slow = is_due(self.slow_look_due);
         if is_due(self.look_due) || changed {
@@ -410,8 +451,9 @@ impl Loop {
 
     // ---- what comes in --------------------------------------------------------------------------
 
-    fn receive(&mut self) {
-        let Some(capture) = &mut self.capture else { return };
+    /// How many packets there were.
+    fn receive(&mut self) -> usize {
+        let Some(capture) = &mut self.capture else { return 0 };
         let (now, decoder, sensor) = (self.now, &mut self.decoder, &mut self.sensor);
         let (kernel, effects) = (&mut self.kernel, &mut self.effects);
         let received = capture.receive(PACKETS_PER_TURN, |packet| {
@@ -428,11 +470,28 @@ impl Loop {
                 Decoded::Icmp { .. } | Decoded::Fragment | Decoded::Other => {}
             }
         });
-        if let Err(error) = received {
+        let received = received.unwrap_or_else(|error| {
             self.capture = None;
             self.generation = None;
             self.say(Level::ERROR, format!("packets cannot be read any more: {error}"));
+            0
+        });
+        self.pace.add(received, self.now);
+        received
+    }
+
+    /// What came before the end counts, and what was lost is told of.
+    fn receive_last(&mut self) {
+        let mut left = LAST_PACKETS_MAX;
+        while left > 0 && !self.deaf {
+            let received = self.receive();
+            self.deliver();
+            if received < PACKETS_PER_TURN {
+                break;
+            }
+            left = left.saturating_sub(received);
         }
+        self.count_losses();
     }
 
     fn accept(&mut self, nth: usize) {
@@ -538,5 +597,25 @@ mod tests {
         assert_eq!(until(at(100), at(100 - 86_400)), LOOK_US);
         assert_eq!(until(at(100), at(101)), 0);
         assert_eq!(until(Timestamp::from_micros(1_500), Timestamp::from_micros(1_000)), 500);
+    }
+
+    /// A packet after each so many microseconds, for a second.
+    fn is_flood(every_us: i64) -> bool {
+        let mut pace = Pace::default();
+        (0..1_000_000 / every_us)
+            .for_each(|nth| pace.add(1, Timestamp::from_micros(nth * every_us)));
+        pace.is_flood
+    }
+
+    #[test]
+    fn a_flood_is_gathered_and_a_scan_is_not() {
+        assert!(is_flood(10));
+        assert!(!is_flood(100));
+        let mut pace = Pace { since: Timestamp::default(), packets: 10_000, is_flood: true };
+        pace.add(1, Timestamp::from_secs(60));
+        assert!(!pace.is_flood, "it was long ago");
+        let mut pace = Pace { since: Timestamp::from_secs(60), packets: 1, is_flood: true };
+        pace.add(1, Timestamp::from_secs(1));
+        assert!(!pace.is_flood, "the clock was set back");
     }
 }

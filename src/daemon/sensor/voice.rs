@@ -7,18 +7,25 @@ use std::{
     collections::VecDeque,
     fs::OpenOptions,
     io::{self, Write},
-    os::unix::{fs::OpenOptionsExt, net::UnixDatagram},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::{fs::OpenOptionsExt, net::UnixDatagram},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::{
     daemon::log::{Level, syslog_socket},
     sensor::Line,
-    time::{Timestamp, Zone},
+    time::{Stopwatch, Timestamp, Zone},
 };
 
 /// So many lines wait for syslog at most.
 const WAITING_MAX: usize = 8192;
+/// At the end syslog gets so long for what waits, and for each of the lines.
+const LAST_MAX_S: f64 = 2.0;
+const LAST_LINE_MAX: Duration = Duration::from_millis(500);
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -116,13 +123,35 @@ impl Voice {
         trouble.filter(|_| is_new)
     }
 
-    /// True if lines wait for syslog.
-    pub fn is_behind(&self) -> bool {
-        !self.waiting.is_empty()
+    /// The socket of a syslog that is behind: it can be written to as soon as there is room again.
+    pub fn is_behind(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().filter(|_| !self.waiting.is_empty()).map(AsFd::as_fd)
+    }
+
+    /// Nothing more will be said: a syslog that is behind is waited for, for a while.
+    pub fn finish(&mut self) {
+        if let Some(socket) = &self.socket {
+            // Where waiting cannot be had, what waits is tried once more.
+            let _ = socket.set_write_timeout(Some(LAST_LINE_MAX));
+            let _ = socket.set_nonblocking(false);
+        }
+        let clock = Stopwatch::start();
+        while !self.waiting.is_empty() && clock.seconds() < LAST_MAX_S {
+            let before = self.waiting.len();
+            if self.drain_some(1).is_err() || self.waiting.len() == before {
+                return;
+            }
+        }
     }
 
     fn drain(&mut self) -> io::Result<()> {
-        while let Some(line) = self.waiting.front() {
+        self.drain_some(usize::MAX)
+    }
+
+    /// Sends at most so many of the lines that wait.
+    fn drain_some(&mut self, lines: usize) -> io::Result<()> {
+        for _ in 0..lines {
+            let Some(line) = self.waiting.front() else { break };
             let mut tries = 0;
             loop {
                 let socket = match &self.socket {
@@ -190,4 +219,57 @@ fn stamp(time: Timestamp) -> String {
     let month = usize::try_from(civil.month).unwrap_or(1).saturating_sub(1);
     let month = MONTHS.get(month).copied().unwrap_or("Jan");
     format!("{month} {:>2} {:02}:{:02}:{:02}", civil.day, civil.hour, civil.minute, civil.second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_wait_for_a_syslog_that_is_behind() {
+        let (ours, syslog) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut voice = Voice::new(false);
+        voice.direct(Some(29), None);
+        voice.socket = Some(ours);
+        let line = |number: usize| Line {
+            time: Timestamp::from_secs(1_795_166_841),
+            text: format!("line {number}").into(),
+        };
+        let lines: Vec<Line> = (0..3000).map(line).collect();
+        assert_eq!(voice.say(&lines), None);
+        assert!(voice.is_behind().is_some(), "more than a queue holds");
+        let reader = std::thread::spawn(move || {
+            let mut buffer = [0; 256];
+            let mut heard = Vec::new();
+            while heard.len() < 3000 {
+                let length = syslog.recv(&mut buffer).unwrap();
+                if length == 0 {
+                    break;
+                }
+                heard.push(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            }
+            heard
+        });
+        voice.finish();
+        assert!(voice.is_behind().is_none());
+        let heard = reader.join().unwrap();
+        for (number, text) in heard.iter().enumerate() {
+            assert!(text.ends_with(&format!("]: line {number}")), "{text}");
+        }
+        assert_eq!(heard.len(), 3000);
+    }
+
+    #[test]
+    fn a_syslog_that_takes_nothing_holds_up_no_end() {
+        let (ours, _deaf) = UnixDatagram::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let mut voice = Voice::new(false);
+        voice.direct(Some(29), None);
+        voice.socket = Some(ours);
+        let line = Line { time: Timestamp::default(), text: "line".into() };
+        voice.say(&vec![line; 3000]);
+        voice.finish();
+        assert!(voice.is_behind().is_some());
+    }
 }
