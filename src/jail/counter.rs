@@ -6,7 +6,7 @@
 //! over all of them. Five failures of an IPv4 address cost some 65 bytes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher, RandomState},
     sync::Arc,
 };
@@ -146,7 +146,20 @@ impl Counter {
         let now = seconds(now);
         let at = seconds(at).min(now);
         let weight = weight.max(1);
-        let number = self.find(id);
+        let hash = self.hash(id);
+        let number = self.find_hashed(hash, id);
+        if number.is_none() {
+            // Of most addresses this is the first failure, and often the last.
+            if weight >= self.maxretry {
+                return Some(weight);
+            }
+            let number = self.insert(hash, id, Times::of(&[Moment { at, count: weight }]));
+            self.chain(number);
+            if let Some(line) = line {
+                self.lines.put(number, line);
+            }
+            return None;
+        }
         let mut moments: Vec<Moment> = Vec::new();
         // Who was idle for too long starts anew, swept already or not.
         let slot = number.and_then(|number| self.slots.get(number));
@@ -178,7 +191,7 @@ impl Counter {
                 }
                 number
             }
-            None => self.insert(id, times),
+            None => self.insert(hash, id, times),
         };
         self.chain(number);
         if let Some(line) = line {
@@ -290,18 +303,21 @@ impl Counter {
     }
 
     fn find(&self, id: &Id) -> Option<u32> {
-        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|slot| slot.id == *id);
-        self.index.find(self.hash(id), is_it).copied()
+        self.find_hashed(self.hash(id), id)
     }
 
-    fn insert(&mut self, id: &Id, times: Times) -> u32 {
+    fn find_hashed(&self, hash: u64, id: &Id) -> Option<u32> {
+        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|slot| slot.id == *id);
+        self.index.find(hash, is_it).copied()
+    }
+
+    fn insert(&mut self, hash: u64, id: &Id, times: Times) -> u32 {
         if self.slots.len() >= IDS_MAX {
             self.forgotten += 1;
             self.drop_slot(self.head);
         }
         let slot = Slot { id: id.clone(), times, before: NONE, behind: NONE };
         let number = self.slots.insert(slot);
-        let hash = self.hash(id);
         let Counter { index, slots, hasher, .. } = self;
         index.insert_unique(hash, number, |number| {
             slots.get(*number).map_or(0, |slot| hasher.hash_one(&slot.id))
@@ -353,8 +369,8 @@ impl Counter {
 #[derive(Clone, Debug, Default)]
 struct LastLines {
     by_number: HashMap<u32, (u64, Arc<str>)>,
-    /// By age.
-    order: BTreeMap<u64, u32>,
+    /// By age; of a number that was removed or has a newer line, an entry may be left.
+    order: VecDeque<(u64, u32)>,
     next: u64,
     bytes: usize,
 }
@@ -371,13 +387,24 @@ impl LastLines {
         };
         self.bytes += line.len() + LINE_COST;
         self.by_number.insert(number, (self.next, line));
-        self.order.insert(self.next, number);
+        self.order.push_back((self.next, number));
         self.next += 1;
         while self.bytes > LINES_BYTES_MAX
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some((age, oldest)) = self.order.pop_front()
         {
-            self.remove(oldest);
+            if self.is_of(age, oldest) {
+                self.remove(oldest);
+            }
         }
+        if self.order.len() > 2 * self.by_number.len() + 16 {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(age, number)| self.is_of(*age, *number));
+            self.order = order;
+        }
+    }
+
+    fn is_of(&self, age: u64, number: u32) -> bool {
+        self.by_number.get(&number).is_some_and(|(known, _)| *known == age)
     }
 
     fn get(&self, number: u32) -> Option<Arc<str>> {
@@ -385,9 +412,11 @@ impl LastLines {
     }
 
     fn remove(&mut self, number: u32) {
-        if let Some((age, line)) = self.by_number.remove(&number) {
-            self.order.remove(&age);
+        if let Some((_, line)) = self.by_number.remove(&number) {
             self.bytes -= line.len() + LINE_COST;
+        }
+        if self.by_number.is_empty() {
+            self.order.clear();
         }
     }
 }
