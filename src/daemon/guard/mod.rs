@@ -559,7 +559,7 @@ impl Guard {
 
     /// Writes a line of our own log.
     fn say(&mut self, level: Level, logger: &str, text: &str) {
-        self.log.write(self.now, level, logger, format_args!("{text}"));
+        self.log.say(self.now, level, logger, text);
     }
 }
 
@@ -571,10 +571,10 @@ fn ticket(failure: &Failure, id: Option<Id>, now: Timestamp) -> Option<Ticket> {
     };
     let fields = failure
         .fields
-        .iter()
-        .filter_map(|(name, field)| field.text().map(|text| (Arc::from(name), Arc::from(text))));
+        .shared()
+        .filter_map(|(name, field)| field.text().map(|text| (Arc::clone(name), Arc::from(text))));
     let evidence = Evidence {
-        lines: failure.lines.iter().map(|line| line.whole().into()).collect(),
+        lines: failure.lines.iter().map(|line| Arc::clone(line.whole())).collect(),
         fields: fields.collect(),
         regex: u32::try_from(failure.regex + 1).ok(),
     };
