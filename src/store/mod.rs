@@ -331,15 +331,20 @@ impl Store {
         entries: &[Entry],
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-        let matches_max = self.options.matches_max;
-        let mut writer = write::Writer::new(db, jails, matches_max);
-        let batch = entries.iter().map(|entry| (entry, now));
-        for (entry, time) in self.queue.iter().chain(batch) {
-            writer.write(entry, time)?;
+        // A lone ban waits for this, so not even these words are read anew each time.
+        let say = |word: &str| db.prepare_cached(word)?.execute([]).map(drop);
+        say("BEGIN IMMEDIATE")?;
+        let mut writer = write::Writer::new(db, jails, self.options.matches_max);
+        let mut batch = self.queue.iter().chain(entries.iter().map(|entry| (entry, now)));
+        let done = batch
+            .try_for_each(|(entry, time)| writer.write(entry, time))
+            .and_then(|()| writer.finish())
+            .and_then(|()| say("COMMIT"));
+        if done.is_err() && !db.is_autocommit() {
+            // What made it fail is told; a failing rollback has no other reason.
+            let _ = db.execute_batch("ROLLBACK");
         }
-        writer.finish()?;
-        transaction.commit()
+        done
     }
 
     /// For a batch with an entry that the tables do not take: that one is left out, so that it does
