@@ -1,24 +1,68 @@
 //! What sources hand on: lines, as text.
 
-/// A line cut in three by its date: what stands before it, the date, what stands behind.
+use std::sync::Arc;
+
+/// A line cut in three by its date: what stands before it, the date, what stands behind. Copies of
+/// it, and whoever keeps the whole of it as evidence, share its text.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CutLine {
-    /// Text before the date.
-    pub before: String,
-    /// The date itself; empty where the line has none.
-    pub date: String,
-    /// Text behind the date; the whole line where it has none.
-    pub after: String,
+    whole: Arc<str>,
+    /// Where the date begins and ends.
+    from: usize,
+    to: usize,
 }
 
 impl CutLine {
+    /// A line of these three parts.
+    pub fn new(before: &str, date: &str, after: &str) -> CutLine {
+        let from = before.len();
+        CutLine { whole: [before, date, after].concat().into(), from, to: from + date.len() }
+    }
+
+    /// A line without a date.
+    pub fn undated(text: &str) -> CutLine {
+        CutLine { whole: text.into(), from: 0, to: 0 }
+    }
+
+    /// Text before the date.
+    pub fn before(&self) -> &str {
+        self.whole.get(..self.from).unwrap_or_default()
+    }
+
+    /// The date itself; empty where the line has none.
+    pub fn date(&self) -> &str {
+        self.whole.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// Text behind the date; the whole line where it has none.
+    pub fn after(&self) -> &str {
+        self.whole.get(self.to..).unwrap_or_default()
+    }
+
     /// The line as it stood in the log.
-    pub fn whole(&self) -> String {
-        [self.before.as_str(), self.date.as_str(), self.after.as_str()].concat()
+    pub fn whole(&self) -> &Arc<str> {
+        &self.whole
     }
 
     /// The line without its date: what expressions see.
     pub fn text(&self) -> String {
-        [self.before.as_str(), self.after.as_str()].concat()
+        [self.before(), self.after()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_comes_back_in_its_parts() {
+        for (before, date, after) in [("<34>", "Jan 1", " sshd"), ("", "", "a"), ("ä", "ö", "")] {
+            let line = CutLine::new(before, date, after);
+            assert_eq!((line.before(), line.date(), line.after()), (before, date, after));
+            assert_eq!(**line.whole(), [before, date, after].concat());
+            assert_eq!(line.text(), [before, after].concat());
+        }
+        assert_eq!(CutLine::undated("x"), CutLine::new("", "", "x"));
+        assert_eq!(CutLine::default().text(), "");
     }
 }

@@ -165,11 +165,7 @@ struct Parts<'a> {
 
 impl Parts<'_> {
     fn to_line(self) -> CutLine {
-        CutLine {
-            before: self.before.to_owned(),
-            date: self.date.to_owned(),
-            after: self.after.to_owned(),
-        }
+        CutLine::new(self.before, self.date, self.after)
     }
 }
 

@@ -35,7 +35,11 @@ pub enum Family {
 impl Id {
     /// Reads an id in the one spelling that [`normal_id`] gives it.
     pub fn parse(text: &str) -> Id {
+        if let Some(address) = parse_address(text) {
+            return Id::Ip(address);
+        }
         let text = normal_id(text);
+        // `192.0.2.1/32` is an address, too.
         if let Some(address) = parse_address(&text) {
             return Id::Ip(address);
         }

@@ -4,7 +4,11 @@
 //! replayed by the code that runs live. The local zone is whatever `TZ` says (a name, a path or a
 //! POSIX rule string such as `CET-1CEST,M3.5.0,M10.5.0/3`), else `/etc/localtime`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use chrono::{
     Datelike, Local, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Timelike,
@@ -104,6 +108,25 @@ impl Civil {
         self.naive().map(|naive| naive.weekday().num_days_from_monday())
     }
 
+    /// Appends `2005-08-14 12:00:00`. By hand, since each line of our own log has one or two.
+    pub fn append_to(self, out: &mut String) {
+        let year = u32::try_from(self.year).unwrap_or(10_000);
+        if year > 9999 {
+            // Writing to a String never fails.
+            let _ = write!(out, "{:04}", self.year);
+        } else {
+            push_digits(out, year, 1000);
+        }
+        for (mark, number) in [('-', self.month), ('-', self.day), (' ', self.hour)] {
+            out.push(mark);
+            push_digits(out, number, 10);
+        }
+        for number in [self.minute, self.second] {
+            out.push(':');
+            push_digits(out, number, 10);
+        }
+    }
+
     fn from_naive(naive: NaiveDateTime) -> Civil {
         Civil {
             year: naive.year(),
@@ -113,6 +136,14 @@ impl Civil {
             minute: naive.minute(),
             second: naive.second(),
         }
+    }
+}
+
+/// Appends a number from the digit of this place on.
+pub(crate) fn push_digits(out: &mut String, number: u32, mut place: u32) {
+    while place > 0 {
+        out.extend(char::from_digit(number / place % 10, 10));
+        place /= 10;
     }
 }
 
@@ -184,13 +215,31 @@ impl Zone {
     pub fn civil(self, at: Timestamp) -> Option<Civil> {
         match self {
             Zone::Fixed(east) => Civil::from_utc_seconds(at.secs() + i64::from(east)),
-            Zone::Local if zone_is_empty() => Civil::from_utc_seconds(at.secs()),
-            Zone::Local => {
-                let utc = chrono::DateTime::from_timestamp(at.secs(), 0)?;
-                Some(Civil::from_naive(utc.with_timezone(&Local).naive_local()))
-            }
+            Zone::Local => local_civil(at.secs()),
         }
     }
+}
+
+thread_local! {
+    /// The last two seconds of the local zone that were asked for: lines come by the hundreds in one.
+    static ASKED: Cell<[Option<(i64, Civil)>; 2]> = const { Cell::new([None; 2]) };
+}
+
+fn local_civil(secs: i64) -> Option<Civil> {
+    let asked = ASKED.get();
+    if let Some((_, civil)) = asked.into_iter().flatten().find(|(known, _)| *known == secs) {
+        return Some(civil);
+    }
+    let civil = match zone_is_empty() {
+        true => Civil::from_utc_seconds(secs)?,
+        false => {
+            let utc = chrono::DateTime::from_timestamp(secs, 0)?;
+            Civil::from_naive(utc.with_timezone(&Local).naive_local())
+        }
+    };
+    let [first, _] = asked;
+    ASKED.set([Some((secs, civil)), first]);
+    Some(civil)
 }
 
 /// `TZ=` (set, but empty) means UTC to the C library; chrono would look elsewhere.
@@ -265,6 +314,34 @@ mod tests {
         assert_eq!(Zone::Fixed(0).timestamp(day), None);
         let leap = Civil { day: 28, second: 60, ..day };
         assert_eq!(Zone::Fixed(0).timestamp(leap), None);
+    }
+
+    #[test]
+    fn a_civil_time_is_written_with_all_its_digits() {
+        let rows = [
+            (2005, "2005-08-14 02:03:09"),
+            (7, "0007-08-14 02:03:09"),
+            (12_345, "12345-08-14 02:03:09"),
+            (-5, "-005-08-14 02:03:09"),
+        ];
+        for (year, expected) in rows {
+            let civil = Civil { year, month: 8, day: 14, hour: 2, minute: 3, second: 9 };
+            let mut text = String::new();
+            civil.append_to(&mut text);
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn what_was_asked_before_is_answered_alike() {
+        let seconds = [0, 1_124_013_600, 1_700_000_000, 86_399];
+        let first: Vec<_> =
+            seconds.iter().map(|at| Zone::Local.civil(Timestamp::from_secs(*at))).collect();
+        for (at, expected) in seconds.iter().zip(&first).rev().chain(seconds.iter().zip(&first)) {
+            assert_eq!(Zone::Local.civil(Timestamp::from_secs(*at)), *expected);
+            let micros = Timestamp::from_micros(at * 1_000_000 + 999_999);
+            assert_eq!(Zone::Local.civil(micros), *expected);
+        }
     }
 
     #[test]

@@ -48,7 +48,7 @@ fn failure(row: &(&str, &str, &str, &str, u32)) -> Failure {
         time: Zone::Local.timestamp(civil),
         fields,
         attempts: 1,
-        lines: vec![CutLine { before: String::new(), date: date(second), after: rest(row) }.into()],
+        lines: vec![CutLine::new("", &date(second), &rest(row)).into()],
         users: Vec::new(),
         nofail: false,
     }

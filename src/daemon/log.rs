@@ -12,7 +12,7 @@
 mod layout;
 mod target;
 
-use std::{fmt, io};
+use std::{borrow::Cow, fmt, io};
 
 pub use self::target::{BadTarget, Target, syslog_socket};
 use self::{layout::Layout, target::Sink};
@@ -44,9 +44,9 @@ impl Level {
     }
 
     /// Its name; levels between two names are `Level N`, as Python has it.
-    pub fn name(self) -> String {
+    pub fn name(self) -> Cow<'static, str> {
         let named = LEVELS.iter().find(|(_, level)| *level == self);
-        named.map_or_else(|| format!("Level {}", self.0), |(name, _)| (*name).to_owned())
+        named.map_or_else(|| format!("Level {}", self.0).into(), |(name, _)| (*name).into())
     }
 
     /// The severity that syslog and the journal give to it.
@@ -149,6 +149,13 @@ impl Log {
 
     /// Writes a line. `logger` is what stands behind the dot: `actions`, `filter`, `server`, ….
     pub fn write(&mut self, now: Timestamp, level: Level, logger: &str, text: fmt::Arguments<'_>) {
+        if self.takes(level) {
+            self.say(now, level, logger, &text.to_string());
+        }
+    }
+
+    /// The same for a text that is there already.
+    pub fn say(&mut self, now: Timestamp, level: Level, logger: &str, text: &str) {
         if !self.takes(level) {
             return;
         }
@@ -157,7 +164,7 @@ impl Log {
             let words = format!("{lost} lines before this one could not be written");
             self.put(now, Level::WARNING, "server", &words);
         }
-        self.put(now, level, logger, &text.to_string());
+        self.put(now, level, logger, text);
     }
 
     fn put(&mut self, now: Timestamp, level: Level, logger: &str, text: &str) {

@@ -29,6 +29,7 @@ mod shared;
 pub mod start;
 pub mod surroundings;
 pub mod thrift;
+pub mod turns;
 
 use std::{
     io::{IsTerminal, Write},
@@ -135,6 +136,8 @@ impl Plan {
             set_name(name);
         }
         raise_limits();
+        // While there is one thread: the others are as it is. Without it bans come a little later.
+        let _ = turns::ask_for_short_ones();
         let now = time::now();
         let mut told: Vec<(Level, String)> = Vec::new();
         let mut log = open_log(&main, target, level, &mut told)?;

@@ -8,7 +8,8 @@ use std::{
     collections::{BTreeSet, HashSet},
     fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    path::Path,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -28,24 +29,57 @@ const LOGIND: &str = "run/systemd/sessions";
 /// No machine has as many logins, and no book is read beyond this.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The logins of administrators now. `root` is `/`, but in tests.
-pub fn of_admins(root: &Path) -> BTreeSet<Session> {
-    let admins = admins(root);
-    let mut found = BTreeSet::new();
-    for path in UTMP.iter().filter(|_| READS_UTMP) {
-        if let Some(bytes) = read(&root.join(path)) {
-            found.extend(utmp(&bytes, &admins));
-        }
+/// Who may do everything, as it was last read: a look is taken before bans, and must be short.
+#[derive(Debug)]
+pub struct Admins {
+    /// `/`, but in tests.
+    root: PathBuf,
+    /// Names and numbers.
+    known: HashSet<String>,
+    /// What their files looked like then.
+    read: Option<[Stamp; 2]>,
+}
+
+/// Time of the last change, its nanoseconds, size, and number of a file; none if it is not there.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+impl Admins {
+    /// Nobody yet; files are looked for below `root`.
+    pub fn new(root: &Path) -> Admins {
+        Admins { root: root.to_owned(), known: HashSet::new(), read: None }
     }
-    for entry in fs::read_dir(root.join(LOGIND)).into_iter().flatten().flatten() {
-        // NAME.ref is a pipe, and would hang whoever reads it.
-        if entry.file_type().is_ok_and(|kind| kind.is_file())
-            && let Some(bytes) = read(&entry.path())
-        {
-            found.extend(logind(&String::from_utf8_lossy(&bytes), &admins));
+
+    /// Their logins now.
+    pub fn sessions(&mut self) -> BTreeSet<Session> {
+        let mut found = BTreeSet::new();
+        for path in UTMP.iter().filter(|_| READS_UTMP) {
+            if let Some(bytes) = read(&self.root.join(path)) {
+                found.extend(utmp(&bytes, self.known()));
+            }
         }
+        for entry in fs::read_dir(self.root.join(LOGIND)).into_iter().flatten().flatten() {
+            // NAME.ref is a pipe, and would hang whoever reads it.
+            if entry.file_type().is_ok_and(|kind| kind.is_file())
+                && let Some(bytes) = read(&entry.path())
+            {
+                found.extend(logind(&String::from_utf8_lossy(&bytes), self.known()));
+            }
+        }
+        found
     }
-    found
+
+    /// Their names and numbers, as the files say now.
+    fn known(&mut self) -> &HashSet<String> {
+        let stamp = ["etc/passwd", "etc/group"].map(|path| {
+            let meta = fs::metadata(self.root.join(path)).ok()?;
+            Some((meta.mtime(), meta.mtime_nsec(), meta.len(), meta.ino()))
+        });
+        if self.read != Some(stamp) {
+            self.known = admins(&self.root);
+            self.read = Some(stamp);
+        }
+        &self.known
+    }
 }
 
 fn read(path: &Path) -> Option<Vec<u8>> {
@@ -174,14 +208,19 @@ mod tests {
             .unwrap();
         fs::write(sessions.join("2"), "UID=1001\nUSER=bob\nREMOTE_HOST=192.0.2.21\n").unwrap();
         fs::write(sessions.join("3"), "UID=0\nSTATE=closing\nREMOTE_HOST=192.0.2.22\n").unwrap();
-        let found = of_admins(&root);
-        let found: Vec<String> =
-            found.iter().map(|one| format!("{} {}", one.user, one.address)).collect();
+        let mut admins = Admins::new(&root);
+        let mut found = || -> Vec<String> {
+            let found = admins.sessions();
+            found.iter().map(|one| format!("{} {}", one.user, one.address)).collect()
+        };
         let mut expected =
             vec!["root 192.0.2.1", "cid 192.0.2.3", "ann 192.0.2.20", "ann 2001:db8::7"];
         // A book in another layout is not read at all.
         expected.retain(|one| READS_UTMP || one.ends_with(".20"));
-        assert_eq!(found, expected);
+        assert_eq!(found(), expected);
+        // Whoever becomes one is one from then on.
+        fs::write(root.join("etc/group"), "sudo:x:27:ann,bob\nusers:x:100:bob\n").unwrap();
+        assert!(found().contains(&"bob 192.0.2.21".to_owned()));
         fs::remove_dir_all(&root).unwrap();
     }
 }

@@ -36,7 +36,7 @@ pub struct Watcher {
     pub names: Names,
     /// With what each looked like when it was last read; none if it never was.
     files: BTreeMap<PathBuf, Option<Stamp>>,
-    root: PathBuf,
+    admins: sessions::Admins,
     /// Nothing was told yet.
     fresh: bool,
 }
@@ -49,7 +49,7 @@ impl Watcher {
             resolv_conf: None,
             names: Names::default(),
             files: BTreeMap::new(),
-            root: PathBuf::from("/"),
+            admins: sessions::Admins::new(Path::new("/")),
             fresh: true,
         }
     }
@@ -90,7 +90,7 @@ impl Watcher {
             self.seen.resolvers = name_servers(&text);
             changed = true;
         }
-        let sessions: Vec<Session> = sessions::of_admins(&self.root).into_iter().collect();
+        let sessions: Vec<Session> = self.admins.sessions().into_iter().collect();
         if sessions != self.seen.sessions {
             self.seen.sessions = sessions;
             changed = true;

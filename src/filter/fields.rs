@@ -141,6 +141,11 @@ impl Fields {
         self.0.iter().map(|(name, value)| (&**name, value))
     }
 
+    /// The same, with names that can be kept without a copy.
+    pub fn shared(&self) -> impl Iterator<Item = (&Arc<str>, &Field)> {
+        self.0.iter().map(|(name, value)| (name, value))
+    }
+
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

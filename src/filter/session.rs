@@ -340,7 +340,7 @@ fn cap(lines: &mut Vec<Arc<CutLine>>) {
 }
 
 fn line_bytes(line: &CutLine) -> usize {
-    line.before.len() + line.date.len() + line.after.len()
+    line.whole().len()
 }
 
 #[cfg(test)]
@@ -354,7 +354,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.set(&"user".into(), Field::Text(text.as_str().into()));
         fields.set(&"nofail".into(), Field::Text("y".into()));
-        let line = Arc::new(CutLine { after: text, ..CutLine::default() });
+        let line = Arc::new(CutLine::undated(&text));
         let merged = sessions.merge(id.as_bytes(), fields, &[line], NOW);
         let held = merged.draft.bytes();
         sessions.keep(id.as_bytes(), merged.draft, NOW);

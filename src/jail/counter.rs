@@ -3,11 +3,12 @@
 //! For each id the times of its last failures are kept, in whole seconds, fewer than `maxretry` of
 //! them, since with the last one the id is handed over. Ids are chained in the order in which they
 //! last failed: what is idle stands at the head and is dropped there, so that no event ever walks
-//! over all of them. Five failures of an IPv4 address cost some 65 bytes.
+//! over all of them. Four failures of an address cost some 55 bytes, and so does one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -39,16 +40,25 @@ struct Moment {
 }
 
 /// The times of an id, oldest first. Up to four failures, which is what `maxretry = 5` needs, lie
-/// where they are.
-#[derive(Clone, Debug)]
+/// where they are; more of them in `Counter::many`, under this number.
+#[derive(Clone, Copy, Debug)]
 enum Times {
     Few { count: u8, at: [u32; 4] },
-    Many(Box<[Moment]>),
+    Many(u32),
 }
 
-#[derive(Clone, Debug)]
+/// An id in the least of room: nearly all are addresses. What else there is stands in
+/// `Counter::others`, under this number.
+#[derive(Clone, Copy, Debug)]
+enum Key {
+    Address(IpAddr),
+    Other(u32),
+}
+
+/// What is known of an id, in 48 bytes.
+#[derive(Clone, Copy, Debug)]
 struct Slot {
-    id: Id,
+    key: Key,
     times: Times,
     before: u32,
     behind: u32,
@@ -60,6 +70,8 @@ pub struct Counter {
     maxretry: u32,
     findtime_s: u32,
     slots: Slab<Slot>,
+    others: Slab<Id>,
+    many: Slab<Box<[Moment]>>,
     index: HashTable<u32>,
     hasher: RandomState,
     /// Who was idle longest, and who failed last.
@@ -77,29 +89,16 @@ fn within(times: impl Iterator<Item = Moment>, oldest: u32) -> u32 {
 }
 
 impl Times {
-    fn iter(&self) -> impl Iterator<Item = Moment> {
-        let (few, many): (&[u32], &[Moment]) = match self {
-            Times::Few { count, at } => (at.get(..usize::from(*count)).unwrap_or_default(), &[]),
-            Times::Many(many) => (&[], many),
-        };
-        few.iter().map(|at| Moment { at: *at, count: 1 }).chain(many.iter().copied())
-    }
-
-    fn newest(&self) -> u32 {
-        self.iter().last().map_or(0, |moment| moment.at)
-    }
-
-    fn of(moments: &[Moment]) -> Times {
+    /// None if there are too many.
+    fn few(moments: &[Moment]) -> Option<Times> {
         let total = within(moments.iter().copied(), 0);
-        if total > 4 {
-            return Times::Many(moments.into());
-        }
+        let count = u8::try_from(total).ok().filter(|count| *count <= 4)?;
         let mut at = [0; 4];
         let singles = moments.iter().flat_map(|moment| (0..moment.count).map(|_| moment.at));
         for (slot, single) in at.iter_mut().zip(singles) {
             *slot = single;
         }
-        Times::Few { count: u8::try_from(total).unwrap_or(4), at }
+        Some(Times::Few { count, at })
     }
 }
 
@@ -115,6 +114,8 @@ impl Counter {
             maxretry: 1,
             findtime_s: 1,
             slots: Slab::default(),
+            others: Slab::default(),
+            many: Slab::default(),
             index: HashTable::new(),
             hasher: RandomState::new(),
             head: NONE,
@@ -146,15 +147,28 @@ impl Counter {
         let now = seconds(now);
         let at = seconds(at).min(now);
         let weight = weight.max(1);
-        let number = self.find(id);
+        let hash = self.hash(id);
+        let number = self.find_hashed(hash, id);
+        if number.is_none() {
+            // Of most addresses this is the first failure, and often the last.
+            if weight >= self.maxretry {
+                return Some(weight);
+            }
+            let number = self.insert(hash, id);
+            self.set_times(number, &[Moment { at, count: weight }]);
+            self.chain(number);
+            if let Some(line) = line {
+                self.lines.put(number, line);
+            }
+            return None;
+        }
         let mut moments: Vec<Moment> = Vec::new();
         // Who was idle for too long starts anew, swept already or not.
         let slot = number.and_then(|number| self.slots.get(number));
         if let Some(slot) = slot.filter(|slot| !self.is_idle(slot, now)) {
             // After a step of the clock backwards, what lies ahead happened just now.
-            moments.extend(
-                slot.times.iter().map(|moment| Moment { at: moment.at.min(now), ..moment }),
-            );
+            let known = self.moments(&slot.times);
+            moments.extend(known.map(|moment| Moment { at: moment.at.min(now), ..moment }));
         }
         let place = moments.partition_point(|moment| moment.at <= at);
         moments.insert(place, Moment { at, count: weight });
@@ -169,17 +183,14 @@ impl Counter {
             return Some(count);
         }
         self.thin(&mut moments);
-        let times = Times::of(&moments);
         let number = match number {
             Some(number) => {
                 self.unchain(number);
-                if let Some(slot) = self.slots.get_mut(number) {
-                    slot.times = times;
-                }
                 number
             }
-            None => self.insert(id, times),
+            None => self.insert(hash, id),
         };
+        self.set_times(number, &moments);
         self.chain(number);
         if let Some(line) = line {
             self.lines.put(number, line);
@@ -191,7 +202,7 @@ impl Counter {
     pub fn count(&self, id: &Id, now: Timestamp) -> u32 {
         let slot = self.find(id).and_then(|number| self.slots.get(number));
         let oldest = seconds(now).saturating_sub(self.findtime_s);
-        slot.map_or(0, |slot| within(slot.times.iter(), oldest))
+        slot.map_or(0, |slot| within(self.moments(&slot.times), oldest))
     }
 
     /// The last line of an id, cut to [`LINE_BYTES_MAX`], if it is still kept.
@@ -240,7 +251,7 @@ impl Counter {
 
     /// When the id that was idle longest is to be dropped.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        let newest = self.slots.get(self.head)?.times.newest();
+        let newest = self.newest(self.slots.get(self.head)?);
         Some(Timestamp::from_secs(i64::from(newest) + i64::from(self.findtime_s) + 1))
     }
 
@@ -256,12 +267,12 @@ impl Counter {
             self.drop_slot(number);
         }
         for (_, slot) in self.slots.iter_mut() {
-            match &mut slot.times {
-                Times::Few { at, .. } => at.iter_mut().for_each(|at| *at = (*at).min(now)),
-                Times::Many(many) => {
-                    many.iter_mut().for_each(|moment| moment.at = moment.at.min(now))
-                }
+            if let Times::Few { at, .. } = &mut slot.times {
+                at.iter_mut().for_each(|at| *at = (*at).min(now));
             }
+        }
+        for (_, many) in self.many.iter_mut() {
+            many.iter_mut().for_each(|moment| moment.at = moment.at.min(now));
         }
     }
 
@@ -282,7 +293,45 @@ impl Counter {
     }
 
     fn is_idle(&self, slot: &Slot, now: u32) -> bool {
-        u64::from(slot.times.newest()) + u64::from(self.findtime_s) < u64::from(now)
+        u64::from(self.newest(slot)) + u64::from(self.findtime_s) < u64::from(now)
+    }
+
+    fn moments(&self, times: &Times) -> impl Iterator<Item = Moment> {
+        let (count, at, many) = match *times {
+            Times::Few { count, at } => (usize::from(count), at, None),
+            Times::Many(number) => (0, [0; 4], self.many.get(number)),
+        };
+        let few = at.into_iter().take(count).map(|at| Moment { at, count: 1 });
+        few.chain(many.into_iter().flat_map(|many| many.iter().copied()))
+    }
+
+    fn newest(&self, slot: &Slot) -> u32 {
+        let newest = match &slot.times {
+            Times::Few { count, at } => at.get(usize::from(*count).saturating_sub(1)).copied(),
+            Times::Many(number) => {
+                self.many.get(*number).and_then(|many| many.last()).map(|moment| moment.at)
+            }
+        };
+        newest.unwrap_or(0)
+    }
+
+    fn set_times(&mut self, number: u32, moments: &[Moment]) {
+        let Some(slot) = self.slots.get_mut(number) else { return };
+        if let Times::Many(old) = slot.times {
+            self.many.remove(old);
+        }
+        slot.times = match Times::few(moments) {
+            Some(few) => few,
+            None => Times::Many(self.many.insert(moments.into())),
+        };
+    }
+
+    fn is_of(&self, slot: &Slot, id: &Id) -> bool {
+        match (&slot.key, id) {
+            (Key::Address(known), Id::Ip(address)) => known == address,
+            (Key::Address(_), _) => false,
+            (Key::Other(number), _) => self.others.get(*number) == Some(id),
+        }
     }
 
     fn hash(&self, id: &Id) -> u64 {
@@ -290,21 +339,28 @@ impl Counter {
     }
 
     fn find(&self, id: &Id) -> Option<u32> {
-        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|slot| slot.id == *id);
-        self.index.find(self.hash(id), is_it).copied()
+        self.find_hashed(self.hash(id), id)
     }
 
-    fn insert(&mut self, id: &Id, times: Times) -> u32 {
+    fn find_hashed(&self, hash: u64, id: &Id) -> Option<u32> {
+        let is_it = |number: &u32| self.slots.get(*number).is_some_and(|slot| self.is_of(slot, id));
+        self.index.find(hash, is_it).copied()
+    }
+
+    fn insert(&mut self, hash: u64, id: &Id) -> u32 {
         if self.slots.len() >= IDS_MAX {
             self.forgotten += 1;
             self.drop_slot(self.head);
         }
-        let slot = Slot { id: id.clone(), times, before: NONE, behind: NONE };
-        let number = self.slots.insert(slot);
-        let hash = self.hash(id);
-        let Counter { index, slots, hasher, .. } = self;
+        let key = match id {
+            Id::Ip(address) => Key::Address(*address),
+            other => Key::Other(self.others.insert(other.clone())),
+        };
+        let times = Times::Few { count: 0, at: [0; 4] };
+        let number = self.slots.insert(Slot { key, times, before: NONE, behind: NONE });
+        let Counter { index, slots, others, hasher, .. } = self;
         index.insert_unique(hash, number, |number| {
-            slots.get(*number).map_or(0, |slot| hasher.hash_one(&slot.id))
+            slots.get(*number).map_or(0, |slot| hash_of(hasher, slot, others))
         });
         number
     }
@@ -312,8 +368,15 @@ impl Counter {
     fn drop_slot(&mut self, number: u32) -> bool {
         self.unchain(number);
         let Some(slot) = self.slots.remove(number) else { return false };
-        if let Ok(entry) = self.index.find_entry(self.hasher.hash_one(&slot.id), |n| *n == number) {
+        let hash = hash_of(&self.hasher, &slot, &self.others);
+        if let Ok(entry) = self.index.find_entry(hash, |n| *n == number) {
             entry.remove();
+        }
+        if let Key::Other(number) = slot.key {
+            self.others.remove(number);
+        }
+        if let Times::Many(number) = slot.times {
+            self.many.remove(number);
         }
         if self.slots.len() == 0 {
             self.index = HashTable::new();
@@ -349,12 +412,20 @@ impl Counter {
     }
 }
 
+fn hash_of(hasher: &RandomState, slot: &Slot, others: &Slab<Id>) -> u64 {
+    match slot.key {
+        Key::Address(address) => hasher.hash_one(Id::Ip(address)),
+        Key::Other(number) => others.get(number).map_or(0, |id| hasher.hash_one(id)),
+    }
+}
+
 /// The last line of whom there is room for.
 #[derive(Clone, Debug, Default)]
 struct LastLines {
-    by_number: HashMap<u32, (u64, Arc<str>)>,
-    /// By age.
-    order: BTreeMap<u64, u32>,
+    // Of hashbrown, for its quick hasher: nobody else chooses these numbers.
+    by_number: hashbrown::HashMap<u32, (u64, Arc<str>)>,
+    /// By age; of a number that was removed or has a newer line, an entry may be left.
+    order: VecDeque<(u64, u32)>,
     next: u64,
     bytes: usize,
 }
@@ -371,13 +442,24 @@ impl LastLines {
         };
         self.bytes += line.len() + LINE_COST;
         self.by_number.insert(number, (self.next, line));
-        self.order.insert(self.next, number);
+        self.order.push_back((self.next, number));
         self.next += 1;
         while self.bytes > LINES_BYTES_MAX
-            && let Some((_, oldest)) = self.order.pop_first()
+            && let Some((age, oldest)) = self.order.pop_front()
         {
-            self.remove(oldest);
+            if self.is_of(age, oldest) {
+                self.remove(oldest);
+            }
         }
+        if self.order.len() > 2 * self.by_number.len() + 16 {
+            let mut order = std::mem::take(&mut self.order);
+            order.retain(|(age, number)| self.is_of(*age, *number));
+            self.order = order;
+        }
+    }
+
+    fn is_of(&self, age: u64, number: u32) -> bool {
+        self.by_number.get(&number).is_some_and(|(known, _)| *known == age)
     }
 
     fn get(&self, number: u32) -> Option<Arc<str>> {
@@ -385,9 +467,11 @@ impl LastLines {
     }
 
     fn remove(&mut self, number: u32) {
-        if let Some((age, line)) = self.by_number.remove(&number) {
-            self.order.remove(&age);
+        if let Some((_, line)) = self.by_number.remove(&number) {
             self.bytes -= line.len() + LINE_COST;
+        }
+        if self.by_number.is_empty() {
+            self.order.clear();
         }
     }
 }
@@ -499,7 +583,7 @@ mod tests {
             assert_eq!(last, None, "one a second never makes 1000 within 600 s");
         }
         let Some(slot) = counter.slots.get(0) else { panic!() };
-        assert!(slot.times.iter().count() <= TIMES_MAX as usize, "{:?}", slot.times);
+        assert!(counter.moments(&slot.times).count() <= TIMES_MAX as usize, "{:?}", slot.times);
         let count = counter.count(&id(1), at(4999));
         assert!((590..=601).contains(&count), "{count}");
         let times = 5000..;
@@ -538,6 +622,26 @@ mod tests {
         assert_eq!(counter.count(&id(0), at(0)), 0);
         assert_eq!(counter.count(&id(1), at(0)), 1);
         assert!(counter.remove(&id(1)) && !counter.remove(&id(1)));
+    }
+
+    #[test]
+    fn what_is_no_address_is_counted_and_forgotten_alike() {
+        let ids = ["bob", "192.0.2.0/24", "2001:db8::/64", "2001:db8::1", "192.0.2.1"];
+        let ids = ids.map(Id::parse);
+        let mut counter = Counter::new(9, 600);
+        for round in 1..8 {
+            for id in &ids {
+                assert_eq!(counter.add(id, at(round), 1, None, at(round)), None);
+                assert_eq!(counter.count(id, at(round)), round as u32, "{id}");
+            }
+        }
+        assert_eq!((counter.len(), counter.others.len(), counter.many.len()), (5, 3, 5));
+        assert!(counter.remove(&ids[0]) && !counter.remove(&ids[0]));
+        assert_eq!(counter.count(&Id::parse("192.0.2.0"), at(8)), 0);
+        assert_eq!((counter.others.len(), counter.many.len()), (2, 4));
+        assert_eq!(counter.add(&ids[2], at(8), 2, None, at(8)), Some(9));
+        assert!(counter.expire(at(10_000), 10));
+        assert_eq!((counter.len(), counter.others.len(), counter.many.len()), (0, 0, 0));
     }
 
     #[test]
@@ -584,6 +688,6 @@ mod tests {
 
     #[test]
     fn an_id_costs_few_bytes() {
-        assert!(size_of::<Option<Slot>>() <= 56, "{}", size_of::<Option<Slot>>());
+        assert_eq!(size_of::<Option<Slot>>(), 48);
     }
 }

@@ -125,8 +125,7 @@ impl Jail {
     }
 
     fn count(&mut self, ticket: &Ticket, scene: &mut Scene<'_>) {
-        let text = format!("Found {} - {}", shown(&ticket.id), moment(ticket.time, scene.zone));
-        self.note(scene, Level::Info, Logger::Filter, &text);
+        scene.effects.note_found(&self.name, &ticket.id, ticket.time, scene.zone);
         let id = self.ignore.counted_as(&self.rules, scene.around, &ticket.id);
         let weight = ticket.attempts.max(1).saturating_add(self.bad(&id, ticket, scene));
         let counted = Ticket { id, attempts: weight, ..ticket.clone() };

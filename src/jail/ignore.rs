@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fmt,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
     sync::Arc,
 };
@@ -173,12 +173,18 @@ pub fn guard(rules: &Rules, around: &Around, id: &Id) -> Option<Reason> {
     connected.find(|net| net.touches(network)).copied().map(Reason::Connected)
 }
 
-const LOOPBACK: [(&str, u8); 2] = [("127.0.0.0", 8), ("::1", 128)];
-const LINK_LOCAL: [(&str, u8); 2] = [("fe80::", 10), ("169.254.0.0", 16)];
+/// One network of IPv4 and one of IPv6.
+type Pair = [(IpAddr, u8); 2];
 
-fn touches_any(network: Cidr, known: &[(&str, u8)]) -> bool {
-    let known = known.iter().filter_map(|(text, bits)| Some(Cidr::new(text.parse().ok()?, *bits)));
-    known.into_iter().any(|known| known.touches(network))
+const LOOPBACK: Pair =
+    [(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)), 8), (IpAddr::V6(Ipv6Addr::LOCALHOST), 128)];
+const LINK_LOCAL: Pair = [
+    (IpAddr::V4(Ipv4Addr::new(169, 254, 0, 0)), 16),
+    (IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0)), 10),
+];
+
+fn touches_any(network: Cidr, known: &Pair) -> bool {
+    known.iter().any(|(address, bits)| Cidr::new(*address, *bits).touches(network))
 }
 
 /// `ignoreip`, ready to be asked. Built anew when the rules, a name or a file change.

@@ -1,5 +1,7 @@
 //! The words of log lines: times, spans and ids as fail2ban writes them.
 
+use std::fmt::Write as _;
+
 use super::effects::{Effects, Level, Logger, Note};
 use crate::{
     ticket::{BanTime, Id},
@@ -10,6 +12,22 @@ impl Effects {
     /// A line of a jail: its name in brackets, then the text.
     pub(super) fn note(&mut self, level: Level, logger: Logger, jail: &str, text: &str) {
         self.notes.push(Note { level, logger, text: format!("[{jail}] {text}") });
+    }
+
+    /// `[sshd] Found 192.0.2.1 - 2005-08-14 12:00:00`: one for each failure that counts.
+    pub(super) fn note_found(&mut self, jail: &str, id: &Id, at: Timestamp, zone: Zone) {
+        let mut text = String::with_capacity(jail.len() + 80);
+        text.push('[');
+        text.push_str(jail);
+        text.push_str("] Found ");
+        // Writing to a String never fails.
+        let _ = match id {
+            Id::Text(_) => write!(text, "{}", shown(id)),
+            _ => write!(text, "{id}"),
+        };
+        text.push_str(" - ");
+        push_moment(&mut text, at, zone);
+        self.notes.push(Note { level: Level::Info, logger: Logger::Filter, text });
     }
 }
 
@@ -34,6 +52,12 @@ pub(super) fn cut(text: &str, bytes_max: usize) -> &str {
 
 /// `2005-08-14 12:00:00`; what no calendar has becomes its end.
 pub(super) fn moment(at: Timestamp, zone: Zone) -> String {
+    let mut out = String::new();
+    push_moment(&mut out, at, zone);
+    out
+}
+
+fn push_moment(out: &mut String, at: Timestamp, zone: Zone) {
     const LAST_S: i64 = 253_402_214_400;
     const FIRST_S: i64 = -62_135_510_400;
     let civil = match at.secs() {
@@ -42,11 +66,8 @@ pub(super) fn moment(at: Timestamp, zone: Zone) -> String {
         _ => zone.civil(at),
     };
     match civil {
-        Some(c) => format!(
-            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
-            c.year, c.month, c.day, c.hour, c.minute, c.second
-        ),
-        None => "9999-12-31 23:59:59".to_owned(),
+        Some(civil) => civil.append_to(out),
+        None => out.push_str("9999-12-31 23:59:59"),
     }
 }
 

@@ -54,7 +54,7 @@ impl Scanner {
     fn bound_buffer(&mut self) {
         let mut bytes = 0;
         let fitting = self.buffer.iter().rev().take_while(|line| {
-            bytes += line.before.len() + line.date.len() + line.after.len();
+            bytes += line.whole().len();
             bytes <= BUFFER_BYTES_MAX
         });
         let kept = fitting.count().max(1);
@@ -187,8 +187,7 @@ impl Scanner {
             if let Some(content) = content.as_ref().and_then(Field::text).filter(|c| !c.is_empty())
             {
                 text = format!("{content}\n");
-                let after = content.to_owned();
-                self.buffer = vec![CutLine { after, ..CutLine::default() }];
+                self.buffer = vec![CutLine::undated(content)];
             }
         }
         let mut stale = false;
@@ -386,17 +385,23 @@ impl Scanner {
                 (None, None)
             }
         };
+        let (users, nofail) = (draft.users(), draft.is_nofail());
+        // A session goes on with what it has.
+        let (fields, lines) = match in_session {
+            true => (draft.fields.clone(), draft.lines.clone()),
+            false => (std::mem::take(&mut draft.fields), std::mem::take(&mut draft.lines)),
+        };
         Conclusion::Found(Failure {
             regex,
             id,
             host,
             lookup,
             time,
-            fields: draft.fields.clone(),
-            users: draft.users(),
-            attempts: u32::try_from(draft.lines.len().max(1)).unwrap_or(u32::MAX),
-            lines: draft.lines.clone(),
-            nofail: draft.is_nofail(),
+            fields,
+            users,
+            attempts: u32::try_from(lines.len().max(1)).unwrap_or(u32::MAX),
+            lines,
+            nofail,
         })
     }
 }

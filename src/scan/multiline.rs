@@ -6,11 +6,11 @@ use crate::record::CutLine;
 
 /// The text that expressions see: each line without its date, a newline behind each.
 pub fn text_of(lines: &[CutLine]) -> String {
-    let length = lines.iter().map(|line| line.before.len() + line.after.len() + 1).sum();
+    let length = lines.iter().map(|line| line.before().len() + line.after().len() + 1).sum();
     let mut text = String::with_capacity(length);
     for line in lines {
-        text.push_str(&line.before);
-        text.push_str(&line.after);
+        text.push_str(line.before());
+        text.push_str(line.after());
         text.push('\n');
     }
     text
@@ -56,8 +56,7 @@ mod tests {
     use super::*;
 
     fn lines(texts: &[&str]) -> Vec<CutLine> {
-        let line = |text: &&str| CutLine { after: (*text).to_owned(), ..CutLine::default() };
-        texts.iter().map(line).collect()
+        texts.iter().map(|text| CutLine::undated(text)).collect()
     }
 
     #[test]

@@ -4,6 +4,10 @@
 //! it tells is taken as a hint only: *look at this file*. So nothing is lost with a hint that is
 //! lost: the reader looks at everything from time to time anyway, and at once where hints were
 //! dropped. A bell holds one flag for each file, however often it is rung.
+//!
+//! Of equal hints that nobody has fetched yet the kernel keeps one. So while hints come in a stream,
+//! the thread that fetches them rests now and then for a few milliseconds, and a log into which ten
+//! thousand lines a second are written rings a few hundred times. A lone hint is rung for at once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,6 +19,15 @@ use std::{
 };
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::ModifyKind};
+
+use crate::time::Stopwatch;
+
+/// From so many hints within a second on they are a stream …
+const STREAM_HINTS: u32 = 200;
+/// … of which each part is gathered for so long.
+const GATHER_S: f64 = 0.004;
+/// A hint that comes so soon behind the one before had been waiting: others may, too.
+const BACKLOG_S: f64 = 0.000_02;
 
 /// What was rung for since the last wait.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -181,7 +194,9 @@ impl Watch {
 
     fn start(&self) -> notify::Result<RecommendedWatcher> {
         let (bell, files) = (Arc::clone(&self.bell), Arc::clone(&self.files));
-        notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let mut pace = Pace::default();
+        let clock = Stopwatch::start();
+        let ring = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return bell.ring(|rings| rings.all = true) };
             if event.need_rescan() {
                 return bell.ring(|rings| rings.all = true);
@@ -203,7 +218,44 @@ impl Watch {
                     rings.files.extend(known);
                 });
             }
+        };
+        notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let rests = pace.hint(clock.seconds());
+            ring(event);
+            if rests {
+                std::thread::sleep(Duration::from_secs_f64(GATHER_S));
+            }
+            pace.dealt_with(clock.seconds(), rests);
         })
+    }
+}
+
+/// Says when the thread that fetches hints is to rest. All times in seconds.
+#[derive(Debug, Default)]
+struct Pace {
+    second: f64,
+    /// Hints since then.
+    hints: u32,
+    /// When the last one was dealt with, and when it rested last.
+    last: f64,
+    rested: f64,
+}
+
+impl Pace {
+    /// A hint came: true if the thread is to rest when it has rung for it. It does so in a stream,
+    /// where it has caught up, or has not rested for as long as a rest is.
+    fn hint(&mut self, now: f64) -> bool {
+        if now >= self.second + 1.0 {
+            (self.second, self.hints) = (now, 0);
+        }
+        self.hints = self.hints.saturating_add(1);
+        let caught_up = now >= self.last + BACKLOG_S;
+        self.hints > STREAM_HINTS && (caught_up || now >= self.rested + GATHER_S)
+    }
+
+    fn dealt_with(&mut self, now: f64, rested: bool) {
+        self.last = now;
+        self.rested = if rested { now } else { self.rested };
     }
 }
 
@@ -235,5 +287,55 @@ mod tests {
         bell.call();
         assert!(bell.wait(Duration::from_secs(60)).called);
         assert_eq!(bell.wait(Duration::ZERO), Rung::default());
+    }
+
+    /// Rests within two seconds, of hints that come so many seconds after the one before is dealt
+    /// with, each of which takes 5 µs; and the longest time from a rest to the next.
+    fn rests(gap_s: f64) -> (u32, f64) {
+        let mut pace = Pace::default();
+        let (mut now, mut rests, mut awake, mut rested) = (10.0, 0, 0.0_f64, 10.0);
+        while now < 12.0 {
+            let rests_now = pace.hint(now);
+            now += 5e-6;
+            if rests_now {
+                awake = awake.max(now - rested);
+                now += GATHER_S;
+                (rests, rested) = (rests + 1, now);
+            }
+            pace.dealt_with(now, rests_now);
+            now += gap_s;
+        }
+        (rests, awake)
+    }
+
+    #[test]
+    fn a_lone_hint_is_rung_for_at_once_and_a_stream_in_parts() {
+        for calm_s in [0.5, 0.1, 0.01] {
+            assert_eq!(rests(calm_s).0, 0, "{calm_s}");
+        }
+        let (parts, _) = rests(0.000_05);
+        assert!((400..=500).contains(&parts), "{parts}");
+        // Who never catches up rests half of the time.
+        let (parts, _) = rests(0.0);
+        assert!((200..=260).contains(&parts), "{parts}");
+    }
+
+    #[test]
+    fn what_waited_during_a_rest_is_rung_for_without_another() {
+        let mut pace = Pace::default();
+        let mut now = 10.0;
+        for _ in 0..=STREAM_HINTS {
+            now += 0.001;
+            pace.hint(now);
+            pace.dealt_with(now, false);
+        }
+        assert!(pace.hint(now + 0.001));
+        pace.dealt_with(now + 0.005, true);
+        now += 0.005;
+        for _ in 0..100 {
+            now += 1e-6;
+            assert!(!pace.hint(now));
+            pace.dealt_with(now, false);
+        }
     }
 }

@@ -44,8 +44,8 @@ const WAL_PAGES_MAX: i64 = 16_384;
 /// What is left of the log of changes after a checkpoint.
 const WAL_BYTES_KEPT: i64 = 4 << 20;
 
-/// Pages that a connection keeps in memory, in KiB.
-const CACHE_KIB: i64 = 2048;
+/// Pages that a connection keeps in memory, in KiB. The system keeps the others, a microsecond away.
+const CACHE_KIB: i64 = 512;
 
 /// The same while a large batch is written: pages that do not fit are written again and again.
 const LARGE_CACHE_KIB: i64 = 49_152;

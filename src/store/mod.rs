@@ -35,6 +35,7 @@ mod row;
 mod schema;
 mod sync;
 mod write;
+mod young;
 
 use std::{ops::Deref, path::PathBuf};
 
@@ -51,7 +52,7 @@ pub use read::Reader;
 const RETRY_S: i64 = 2;
 
 /// A batch of so many entries gets more memory for its pages.
-const LARGE_BATCH: usize = 2000;
+const LARGE_BATCH: usize = 500;
 
 /// Where the database is: what `dbfile` says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -330,14 +331,20 @@ impl Store {
         entries: &[Entry],
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
-        let matches_max = self.options.matches_max;
-        let mut writer = write::Writer { db, jails, matches_max };
-        let batch = entries.iter().map(|entry| (entry, now));
-        for (entry, time) in self.queue.iter().chain(batch) {
-            writer.write(entry, time)?;
+        // A lone ban waits for this, so not even these words are read anew each time.
+        let say = |word: &str| db.prepare_cached(word)?.execute([]).map(drop);
+        say("BEGIN IMMEDIATE")?;
+        let mut writer = write::Writer::new(db, jails, self.options.matches_max);
+        let mut batch = self.queue.iter().chain(entries.iter().map(|entry| (entry, now)));
+        let done = batch
+            .try_for_each(|(entry, time)| writer.write(entry, time))
+            .and_then(|()| writer.finish())
+            .and_then(|()| say("COMMIT"));
+        if done.is_err() && !db.is_autocommit() {
+            // What made it fail is told; a failing rollback has no other reason.
+            let _ = db.execute_batch("ROLLBACK");
         }
-        transaction.commit()
+        done
     }
 
     /// For a batch with an entry that the tables do not take: that one is left out, so that it does
@@ -351,9 +358,10 @@ impl Store {
             self.jails.clear();
             let jails = &mut self.jails;
             let matches_max = self.options.matches_max;
-            let mut writer = write::Writer { db, jails, matches_max };
+            let mut writer = write::Writer::new(db, jails, matches_max);
             db.execute_batch("SAVEPOINT entry")?;
-            match writer.write(entry, time).map_err(StoreError::from) {
+            let written = writer.write(entry, time).and_then(|()| writer.finish());
+            match written.map_err(StoreError::from) {
                 Ok(()) => (),
                 Err(cause @ StoreError::Other(_)) => {
                     db.execute_batch("ROLLBACK TO entry")?;

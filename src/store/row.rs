@@ -1,9 +1,9 @@
 //! Values as columns hold them: ids, lengths of bans, evidence.
 
-use std::{borrow::Cow, net::IpAddr, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, net::IpAddr, sync::Arc};
 
 use rusqlite::Row;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
     ticket::{BanTime, Evidence, Id},
@@ -42,33 +42,62 @@ pub(super) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Written<'a> {
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(borrow, default)]
     lines: Vec<Cow<'a, str>>,
-    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(borrow, default)]
     fields: Vec<(Cow<'a, str>, Cow<'a, str>)>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     regex: Option<u32>,
 }
 
 /// Evidence as text: the newest `lines_max` lines, long ones cut. None if there is nothing to say.
+/// [`Written`] reads it; it is put together by hand because every failure is written.
 pub(super) fn write_evidence(evidence: &Evidence, lines_max: usize) -> Option<String> {
     let Evidence { lines, fields, regex } = evidence;
     if lines.is_empty() && fields.is_empty() && regex.is_none() {
         return None;
     }
-    let newest = lines.iter().skip(lines.len().saturating_sub(lines_max));
-    let written = Written {
-        lines: newest.map(|line| cut(line).into()).collect(),
-        fields: fields
-            .iter()
-            .take(FIELDS_MAX)
-            .map(|(name, value)| (cut(name).into(), cut(value).into()))
-            .collect(),
-        regex: *regex,
-    };
-    serde_json::to_string(&written).ok()
+    let newest = lines.get(lines.len().saturating_sub(lines_max)..).unwrap_or_default();
+    let fields = fields.get(..FIELDS_MAX.min(fields.len())).unwrap_or_default();
+    let bytes = newest.iter().map(|line| line.len()).sum::<usize>();
+    let mut text = String::with_capacity(64 + 32 * fields.len() + bytes);
+    for (number, line) in newest.iter().enumerate() {
+        text.push_str(if number == 0 { "{\"lines\":[" } else { "," });
+        push_string(&mut text, cut(line));
+    }
+    text.push_str(if newest.is_empty() { "{" } else { "]" });
+    for (number, (name, value)) in fields.iter().enumerate() {
+        let comma = if newest.is_empty() { "" } else { "," };
+        let first = if number == 0 { [comma, "\"fields\":[["] } else { ["", ",["] };
+        text.extend(first);
+        push_string(&mut text, cut(name));
+        text.push(',');
+        push_string(&mut text, cut(value));
+        text.push(']');
+    }
+    if !fields.is_empty() {
+        text.push(']');
+    }
+    if let Some(regex) = regex {
+        let comma = if newest.is_empty() && fields.is_empty() { "" } else { "," };
+        // Writing to a String never fails.
+        let _ = write!(text, "{comma}\"regex\":{regex}");
+    }
+    text.push('}');
+    Some(text)
+}
+
+/// A text between quotation marks; what is special in it is left to those who know.
+fn push_string(out: &mut String, text: &str) {
+    let is_plain = |byte: &u8| *byte >= b' ' && !matches!(byte, b'"' | b'\\');
+    if text.as_bytes().iter().all(is_plain) {
+        out.extend(["\"", text, "\""]);
+    } else {
+        // A text can always be written.
+        out.push_str(&serde_json::to_string(text).unwrap_or_else(|_| "\"\"".to_owned()));
+    }
 }
 
 /// What [`write_evidence`] wrote; nothing where it cannot be read.
@@ -114,6 +143,27 @@ mod tests {
         assert_eq!(write_evidence(&Evidence::default(), 10), None);
         assert_eq!(read_evidence(None), Evidence::default());
         assert_eq!(read_evidence(Some("{\"lines\": 7")), Evidence::default());
+    }
+
+    #[test]
+    fn whatever_is_missing_comes_back_as_missing() {
+        for mask in 0..8 {
+            let has = |bit: u32| mask & (1 << bit) != 0;
+            let strings: &[&str] = if has(0) { &["a", "\u{7f}\u{80}"] } else { &[] };
+            let mut evidence = evidence(strings);
+            if has(1) {
+                evidence.fields.push(("ip4".into(), "\\".into()));
+            } else {
+                evidence.fields.clear();
+            }
+            evidence.regex = has(2).then_some(7);
+            let text = write_evidence(&evidence, 10);
+            assert_eq!(text.is_none(), mask == 0);
+            if let Some(text) = &text {
+                assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{text}");
+            }
+            assert_eq!(read_evidence(text.as_deref()), evidence, "{text:?}");
+        }
     }
 
     #[test]

@@ -1,17 +1,43 @@
 //! Entries as SQL, each a few prepared statements.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    sync::{Arc, LazyLock},
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     entry::{Entry, UnbanWhy},
     row::{cut, read_evidence, signed, write_evidence},
+    young::Young,
 };
 use crate::{
-    ticket::{Ban, Evidence, Id, JailName},
+    ticket::{Ban, Evidence, Id, JailName, Ticket},
     time::Timestamp,
 };
+
+/// So many failures are inserted by one statement: what a statement costs beside its rows is about
+/// as much as a row.
+const ROWS: usize = 16;
+
+static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insertion(ROWS));
+static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
+
+/// The statement that inserts so many failures; its last parameter is how many lines are kept.
+/// Several failures of one moment keep the lines of each, as far as lines are kept.
+fn insertion(rows: usize) -> String {
+    let rows = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
+    format!(
+        "INSERT INTO failures(id, jail, time, attempts, data) VALUES {rows} \
+         ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, \
+         data = CASE WHEN data IS NULL THEN excluded.data \
+         WHEN json_extract(excluded.data, '$.lines[#-1]') IS NULL \
+         OR json_array_length(data, '$.lines') >= ? THEN data \
+         ELSE json_insert(data, '$.lines[#]', json_extract(excluded.data, '$.lines[#-1]')) END"
+    )
+}
 
 /// The numbers of jails that the database knows, kept to save a look-up an entry.
 #[derive(Debug, Default)]
@@ -37,15 +63,21 @@ impl Jails {
     }
 }
 
-/// Writes entries within a transaction that the caller holds.
+/// Writes entries within a transaction that the caller holds; all is written after
+/// [`Writer::finish`].
 pub(super) struct Writer<'a> {
-    pub(super) db: &'a Connection,
-    pub(super) jails: &'a mut Jails,
-    pub(super) matches_max: usize,
+    db: &'a Connection,
+    jails: &'a mut Jails,
+    matches_max: usize,
+    young: Young<'a>,
 }
 
-impl Writer<'_> {
-    pub(super) fn write(&mut self, entry: &Entry, now: Timestamp) -> rusqlite::Result<()> {
+impl<'a> Writer<'a> {
+    pub(super) fn new(db: &'a Connection, jails: &'a mut Jails, matches_max: usize) -> Writer<'a> {
+        Writer { db, jails, matches_max, young: Young::default() }
+    }
+
+    pub(super) fn write(&mut self, entry: &'a Entry, now: Timestamp) -> rusqlite::Result<()> {
         let db = self.db;
         match entry {
             Entry::JailStart { jail, findtime_s } => {
@@ -59,27 +91,9 @@ impl Writer<'_> {
             }
             Entry::Failure { jail, ticket } => {
                 let jail = self.jails.number(db, jail)?;
-                let data = write_evidence(&ticket.evidence, self.matches_max);
-                // Several of one moment keep the lines of each, as far as lines are kept.
-                let last = ticket.evidence.lines.last().filter(|_| self.matches_max > 0);
-                let last = last.map(|line| cut(line).to_owned());
-                db.prepare_cached(
-                    "INSERT INTO failures(id, jail, time, attempts, data) \
-                     VALUES (?1, ?2, ?3, ?4, ?5) \
-                     ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, \
-                     data = CASE WHEN data IS NULL THEN excluded.data \
-                     WHEN ?6 IS NULL OR json_array_length(data, '$.lines') >= ?7 THEN data \
-                     ELSE json_insert(data, '$.lines[#]', ?6) END",
-                )?
-                .execute(params![
-                    text(&ticket.id),
-                    jail,
-                    ticket.time.micros(),
-                    ticket.attempts,
-                    data,
-                    last,
-                    i64::try_from(self.matches_max).unwrap_or(i64::MAX)
-                ])?;
+                if !self.young.push(jail, ticket) {
+                    self.insert_failures(&[(jail, ticket)])?;
+                }
             }
             Entry::Ban { jail, ban, ordered } => self.ban(jail, ban, *ordered, now)?,
             Entry::Prolong { jail, ban, ordered } => {
@@ -139,6 +153,39 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Writes what was kept back.
+    pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
+        let failures = self.young.take_all();
+        let mut rows = failures.chunks_exact(ROWS);
+        for rows in &mut rows {
+            self.insert_failures(rows)?;
+        }
+        rows.remainder().iter().try_for_each(|row| self.insert_failures(&[*row]))
+    }
+
+    /// [`ROWS`] of them, or one.
+    fn insert_failures(&self, failures: &[(i64, &Ticket)]) -> rusqlite::Result<()> {
+        let sql = if failures.len() == ROWS { &INSERT_MANY } else { &INSERT_ONE };
+        let mut statement = self.db.prepare_cached(sql)?;
+        let mut place = 1;
+        let mut id = String::new();
+        for (jail, ticket) in failures {
+            id.clear();
+            push_text(&mut id, &ticket.id);
+            statement.raw_bind_parameter(place, &*id)?;
+            statement.raw_bind_parameter(place + 1, jail)?;
+            statement.raw_bind_parameter(place + 2, ticket.time.micros())?;
+            statement.raw_bind_parameter(place + 3, ticket.attempts)?;
+            let data = write_evidence(&ticket.evidence, self.matches_max);
+            statement.raw_bind_parameter(place + 4, data)?;
+            place += 5;
+        }
+        let most = i64::try_from(self.matches_max).unwrap_or(i64::MAX);
+        statement.raw_bind_parameter(place, most)?;
+        statement.raw_execute()?;
+        Ok(())
+    }
+
     fn ban(
         &mut self,
         jail: &JailName,
@@ -186,25 +233,44 @@ impl Writer<'_> {
 
     /// The evidence of a ban: its own, or the lines of the failures that led to it where those are
     /// more. Those failures are forgotten.
-    fn gather(&self, id: &str, jail: i64, evidence: &Evidence) -> rusqlite::Result<Option<String>> {
-        let mut lines = Vec::new();
+    fn gather(
+        &mut self,
+        id: &str,
+        jail: i64,
+        evidence: &Evidence,
+    ) -> rusqlite::Result<Option<String>> {
+        // Newest first, each with the lines of its moment.
+        let mut moments: Vec<(i64, Vec<Arc<str>>)> = Vec::new();
         let mut failures = self.db.prepare_cached(
-            "SELECT data FROM failures WHERE id = ?1 AND jail = ?2 ORDER BY time DESC",
+            "SELECT time, data FROM failures WHERE id = ?1 AND jail = ?2 ORDER BY time DESC",
         )?;
         let mut rows = failures.query((id, jail))?;
         let mut found = false;
+        let mut count = 0;
         while let Some(row) = rows.next()? {
             found = true;
-            if lines.len() >= self.matches_max {
+            if count >= self.matches_max {
                 break;
             }
-            let data = row.get_ref(0)?.as_str_or_null()?;
-            lines.extend(read_evidence(data).lines.into_iter().rev());
+            let lines = read_evidence(row.get_ref(1)?.as_str_or_null()?).lines;
+            count += lines.len();
+            moments.push((row.get(0)?, lines));
         }
         drop(rows);
+        drop(failures);
         if found {
-            self.forget_failures(id, jail)?;
+            self.delete_failures(id, jail)?;
         }
+        for ticket in self.young.take(jail, id) {
+            let time = ticket.time.micros();
+            let place = moments.partition_point(|(at, _)| *at > time);
+            match moments.get_mut(place).filter(|(at, _)| *at == time) {
+                Some((_, lines)) => lines.extend(ticket.evidence.lines.last().cloned()),
+                None => moments.insert(place, (time, ticket.evidence.lines.clone())),
+            }
+        }
+        let mut lines: Vec<Arc<str>> =
+            moments.into_iter().flat_map(|(_, lines)| lines.into_iter().rev()).collect();
         if lines.len() <= evidence.lines.len() {
             return Ok(write_evidence(evidence, self.matches_max));
         }
@@ -239,7 +305,8 @@ impl Writer<'_> {
     }
 
     /// Moves all bans of a jail into the history, and forgets its failures.
-    fn end_all(&self, jail: i64, why: UnbanWhy, now: Timestamp) -> rusqlite::Result<()> {
+    fn end_all(&mut self, jail: i64, why: UnbanWhy, now: Timestamp) -> rusqlite::Result<()> {
+        self.young.drop_jail(jail);
         self.db
             .prepare_cached(
                 "INSERT OR REPLACE INTO history \
@@ -252,7 +319,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn forget_failures(&self, id: &str, jail: i64) -> rusqlite::Result<()> {
+    fn forget_failures(&mut self, id: &str, jail: i64) -> rusqlite::Result<()> {
+        self.young.take(jail, id);
+        self.delete_failures(id, jail)
+    }
+
+    fn delete_failures(&self, id: &str, jail: i64) -> rusqlite::Result<()> {
         self.db
             .prepare_cached("DELETE FROM failures WHERE id = ?1 AND jail = ?2")?
             .execute((id, jail))?;
@@ -300,7 +372,13 @@ impl Writer<'_> {
 /// An id as its column holds it. A text beyond the limit of a line is cut: as nobody can be told
 /// apart by what stands behind, that id counts as the cut one after a restart.
 pub(super) fn text(id: &Id) -> String {
-    let mut text = id.to_string();
-    text.truncate(cut(&text).len());
+    let mut text = String::new();
+    push_text(&mut text, id);
     text
+}
+
+fn push_text(text: &mut String, id: &Id) {
+    // Writing to a String never fails.
+    let _ = write!(text, "{id}");
+    text.truncate(cut(text).len());
 }

@@ -93,7 +93,7 @@ impl Printer {
             Form::Json => write_json(failure, id, number, out),
             Form::Id => self.line(id, out),
             Form::Ip => self.line(failure.host.as_deref().unwrap_or(id), out),
-            Form::Msg => failure.lines.iter().try_for_each(|line| self.line(&line.whole(), out)),
+            Form::Msg => failure.lines.iter().try_for_each(|line| self.line(line.whole(), out)),
             Form::Matches => self.line(&matches(&failure.lines), out),
             Form::Row => {
                 let time = failure.time.map_or_else(|| "None".to_owned(), float);
@@ -130,7 +130,7 @@ impl Printer {
             time: last,
             fields,
             attempts: 1,
-            lines: vec![Arc::new(CutLine { after: line.to_owned(), ..CutLine::default() })],
+            lines: vec![Arc::new(CutLine::undated(line))],
             users: Vec::new(),
             nofail: false,
         };
@@ -176,7 +176,7 @@ fn matches(lines: &[Arc<CutLine>]) -> String {
     let cut: Vec<String> = lines
         .iter()
         .map(|line| {
-            let parts = [&line.before, &line.date, &line.after].map(|part| repr_text(part));
+            let parts = [line.before(), line.date(), line.after()].map(repr_text);
             format!("({})", parts.join(", "))
         })
         .collect();
@@ -223,10 +223,8 @@ mod tests {
         for (name, value) in [("user", "b\"o'b"), ("ip4", "192.0.2.1"), ("fport", "22")] {
             fields.set(&name.into(), Field::Text(value.into()));
         }
-        let line = |second: u32, text: &str| CutLine {
-            before: String::new(),
-            date: format!("2005-08-14 12:00:{second:02}"),
-            after: text.to_owned(),
+        let line = |second: u32, text: &str| {
+            CutLine::new("", &format!("2005-08-14 12:00:{second:02}"), text)
         };
         Failure {
             regex: 2,

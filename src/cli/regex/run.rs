@@ -393,7 +393,8 @@ impl Tally for Summary {
     fn scanned(&mut self, _: u64, line: &str, scan: Scan, scanner: &Scanner) {
         if self.multiline {
             // What waited in the buffer and is gone now belongs to the match.
-            let still: Vec<String> = scanner.buffered().iter().map(|line| line.whole()).collect();
+            let still: Vec<String> =
+                scanner.buffered().iter().map(|line| line.whole().to_string()).collect();
             let full = self.buffered.len() >= scanner.filter().maxlines;
             for waited in self.buffered.iter().skip(usize::from(full)) {
                 if !still.contains(waited) {

@@ -119,7 +119,7 @@ impl Template {
     /// The filled texts: one, or with `<msg>` one for each line of the failure.
     pub fn fill(&self, failure: &Failure, id: &str, now: Timestamp) -> Vec<String> {
         let per_line = self.0.contains(&Piece::Tag(Tag::Msg)) && !failure.lines.is_empty();
-        let lines: Vec<String> = failure.lines.iter().map(|line| line.whole()).collect();
+        let lines: Vec<&str> = failure.lines.iter().map(|line| &**line.whole()).collect();
         let fill = |msg: &str| {
             let fill_piece = |piece: &Piece| match piece {
                 Piece::Text(text) => text.clone(),

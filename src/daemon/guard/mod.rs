@@ -60,8 +60,8 @@ const IDLE_S: i64 = 600;
 const HOUSEKEEPING_S: i64 = 1;
 /// So long after a write memory is given back that is not needed any more, in seconds.
 const THRIFT_S: i64 = 10;
-/// The same behind a start.
-const THRIFT_AT_START_S: i64 = 1;
+/// The same behind a start: when the store has synced what the start wrote, too, a second later.
+const THRIFT_AT_START_S: i64 = 3;
 /// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
 const LOOK_AROUND_S: i64 = 1;
 
@@ -229,7 +229,7 @@ impl Guard {
             started: now,
             looked_around: Timestamp::default(),
             housekeeping_due: None,
-            thrift_due: Some(now.plus_secs(THRIFT_AT_START_S)),
+            thrift_due: None,
             started_up: false,
             ending: None,
             at_terminal,
@@ -238,6 +238,7 @@ impl Guard {
 
     /// Guards until it is told to stop, says so, and then stops.
     pub fn run(&mut self, stopping: impl Fn()) -> Ending {
+        self.thrift_due = Some(time::now().plus_secs(THRIFT_AT_START_S));
         loop {
             self.turn();
             if let Some(ending) = self.ending.take() {
@@ -552,13 +553,13 @@ impl Guard {
         self.thrift_due = None;
         super::thrift::trim_heap();
         if !std::mem::replace(&mut self.started_up, true) {
-            super::thrift::drop_code();
+            super::thrift::drop_files();
         }
     }
 
     /// Writes a line of our own log.
     fn say(&mut self, level: Level, logger: &str, text: &str) {
-        self.log.write(self.now, level, logger, format_args!("{text}"));
+        self.log.say(self.now, level, logger, text);
     }
 }
 
@@ -570,10 +571,10 @@ fn ticket(failure: &Failure, id: Option<Id>, now: Timestamp) -> Option<Ticket> {
     };
     let fields = failure
         .fields
-        .iter()
-        .filter_map(|(name, field)| field.text().map(|text| (Arc::from(name), Arc::from(text))));
+        .shared()
+        .filter_map(|(name, field)| field.text().map(|text| (Arc::clone(name), Arc::from(text))));
     let evidence = Evidence {
-        lines: failure.lines.iter().map(|line| line.whole().into()).collect(),
+        lines: failure.lines.iter().map(|line| Arc::clone(line.whole())).collect(),
         fields: fields.collect(),
         regex: u32::try_from(failure.regex + 1).ok(),
     };

@@ -215,7 +215,7 @@ impl Guard {
             failures.retain(|failure| {
                 // The host may be left out; what stands behind may be anybody's words.
                 let own = |line: &Arc<crate::scan::CutLine>| {
-                    line.after.split_whitespace().take(2).any(|word| word == tag)
+                    line.after().split_whitespace().take(2).any(|word| word == tag)
                 };
                 failure.lines.is_empty() || !failure.lines.iter().all(own)
             });

@@ -24,7 +24,7 @@ impl State for Guard {
         let main = &self.main;
         let dbfile = store::Location::parse(&main.dbfile.value);
         ServerView {
-            loglevel: self.log.level().name(),
+            loglevel: self.log.level().name().into_owned(),
             logtarget: self.log.target().name.clone(),
             syslogsocket: main.syslogsocket.value.clone(),
             dbfile: (dbfile != store::Location::None).then(|| main.dbfile.value.clone()),

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{Level, target::Target};
-use crate::time::{Timestamp, Zone};
+use crate::time::{Timestamp, Zone, push_digits};
 
 /// One line before it has its shape.
 pub struct Line<'a> {
@@ -80,10 +80,29 @@ impl Layout {
 
     /// The line, without its newline.
     pub fn render(&self, line: &Line<'_>) -> String {
-        let mut out = String::with_capacity(64 + line.text.len());
+        let mut out = String::with_capacity(80 + line.text.len());
         for part in &self.0 {
             match part {
                 Part::Text(text) => out.push_str(text),
+                // What most lines are made of goes the short way.
+                Part::Field { key, width: 0, cut: None } if key == "message" => {
+                    out.push_str(line.text);
+                }
+                Part::Field { key, width: 0, cut: None } if key == "asctime" => {
+                    push_asctime(&mut out, line.now);
+                }
+                Part::Field { key, width, cut: None }
+                    if *width <= 0 && matches!(&**key, "name" | "levelname") =>
+                {
+                    let value: Cow<'_, str> = match &**key {
+                        "name" => line.name.into(),
+                        _ => line.level.name(),
+                    };
+                    out.push_str(&value);
+                    let size = usize::try_from(width.unsigned_abs()).unwrap_or(0);
+                    let missing = size.saturating_sub(value.chars().count());
+                    out.extend(std::iter::repeat_n(' ', missing));
+                }
                 Part::Field { key, width, cut } => {
                     let value = value(key, line);
                     let shown: Cow<'_, str> = match cut {
@@ -141,7 +160,7 @@ fn value<'a>(key: &str, line: &Line<'a>) -> Cow<'a, str> {
     match key {
         "message" => line.text.into(),
         "name" => line.name.into(),
-        "levelname" => line.level.name().into(),
+        "levelname" => line.level.name(),
         "levelno" => line.level.0.to_string().into(),
         "process" | "thread" => line.pid.to_string().into(),
         "asctime" => asctime(line.now).into(),
@@ -160,22 +179,29 @@ fn millis(at: Timestamp) -> i64 {
 
 /// `2005-08-14 12:00:00,123`, as the machine's zone has it.
 pub fn asctime(at: Timestamp) -> String {
-    let Some(civil) = Zone::Local.civil(at) else { return format!("{:.3}", at.secs_f64()) };
-    format!(
-        "{:04}-{:02}-{:02} {:02}:{:02}:{:02},{:03}",
-        civil.year,
-        civil.month,
-        civil.day,
-        civil.hour,
-        civil.minute,
-        civil.second,
-        millis(at)
-    )
+    let mut out = String::with_capacity(24);
+    push_asctime(&mut out, at);
+    out
+}
+
+fn push_asctime(out: &mut String, at: Timestamp) {
+    match Zone::Local.civil(at) {
+        Some(civil) => {
+            civil.append_to(out);
+            out.push(',');
+            push_digits(out, u32::try_from(millis(at)).unwrap_or(0), 100);
+        }
+        // Writing to a String never fails.
+        None => {
+            let _ = write!(out, "{:.3}", at.secs_f64());
+        }
+    }
 }
 
 /// One line, whatever is in it.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    let is_plain = |byte: &u8| matches!(byte, 0x20..0x7f);
+    if text.as_bytes().iter().all(is_plain) || !text.contains(char::is_control) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -206,6 +232,8 @@ mod tests {
         };
         let rows = [
             ("%(name)-16s|%(levelname)8s|%(message).3s", "sentryban.jail  |    INFO|hel"),
+            ("%(name)-4s|%(levelname)-7s|%(message)9s|", "sentryban.jail|INFO   |    hello|"),
+            ("%(name)s|%(levelname)s|%(message)s", "sentryban.jail|INFO|hello"),
             ("100%% %(process)d%(levelno)4d", "100% 7  20"),
             ("%d %(broken", "%d %(broken"),
             ("%(nothing)s", "?"),

@@ -158,7 +158,9 @@ impl Files {
     /// How long nothing has to be looked at.
     fn pause(&self, now: f64, polled: f64, swept: f64) -> Duration {
         let is_waiting = self.streams.iter().any(Stream::wants_poll);
-        let due = if is_waiting { polled + POLL_S } else { swept + SWEEP_S };
+        // A sweep is one of the polls, and comes with the first one behind its time.
+        let due = polled + POLL_S;
+        let due = if is_waiting { due } else { due.max(swept + SWEEP_S) };
         Duration::from_secs_f64((due - now).clamp(0.001, SWEEP_S))
     }
 

@@ -48,7 +48,7 @@ impl Sieve {
                 self.quiet_until = Some(now.plus_secs(DOUBT_EVERY_S));
                 doubt = Some((
                     behind_s,
-                    failure.lines.last().map(|line| line.whole()).unwrap_or_default(),
+                    failure.lines.last().map(|line| line.whole().to_string()).unwrap_or_default(),
                 ));
             }
             // Nothing has happened yet that will happen tomorrow.
