@@ -126,6 +126,24 @@ fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "jails that let in whom they ban",
+            &[
+                (
+                    "jail.local",
+                    "[sshd]\nenabled = true\naction = nft[blocktype=RETURN, returntype=DROP]\n[web]\nenabled = true\nlogpath = /dev/null\nfilter = sshd\naction = nftables-own[blocktype=RETURN, returntype=DROP]\n",
+                ),
+                (
+                    "action.d/nftables-own.conf",
+                    "[Definition]\nactionban = nft add rule <blocktype>\n",
+                ),
+            ],
+            &[
+                "DIR/jail.local:3: error: blocktype 'RETURN' lets in whom a jail bans, and built-in banactions shut out; write drop or reject, or set an action.d file of iptables for this jail, such as banaction = iptables-multiport in a tree of fail2ban's",
+                "DIR/jail.local:8: warning: 'blocktype = RETURN' with 'returntype = DROP' is for actions of iptables; nftables-own hands the first to nft, which refuses it, and knows nothing of the other; set banaction = iptables-multiport for this jail",
+                BAD,
+            ],
+        ),
+        case(
             "references",
             &[(
                 "jail.local",

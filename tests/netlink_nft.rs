@@ -13,8 +13,15 @@ use std::{
 
 use netns::{feed, in_namespace, run};
 use sentryban::{
-    action::sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
-    daemon::netlink::{Applied, Element, Fault, Guard, Netlink, Own, Part},
+    action::{
+        Step,
+        plan::Work,
+        sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
+    },
+    daemon::{
+        netlink::{Applied, Element, Fault, Guard, Netlink, Own, Part},
+        runner::{exec::Executor, tools::Tools},
+    },
     net::Cidr,
 };
 
@@ -196,6 +203,32 @@ fn stopping_leaves_nothing_and_does_not_mind_what_is_gone() {
         two.apply(SetVerb::Start);
         assert_eq!(two.netlink.strangers(&[]).unwrap().len(), 6);
         assert!(two.netlink.lift().unwrap());
+        assert_eq!(run("nft list ruleset"), "");
+    });
+}
+
+/// The set for networks of 64 bits was nobody's then, and the table stayed because of it.
+#[test]
+fn a_switch_from_netlink_to_the_tool_and_back_leaves_no_set_behind() {
+    in_namespace(&["nft"], || {
+        let mut nft = Nft::started(guard("one"));
+        nft.change(&[add("2001:db8:1::/64", None), add("192.0.2.1", None)]);
+        let mut tools = Tools::new();
+        let mut by_tool = |verb| {
+            let work = Work::Sets(SetBatch::Nft { guard: guard("one"), verb });
+            tools.run(&Step { work, of: None }).unwrap();
+        };
+        by_tool(SetVerb::Start);
+        let ruleset = run("nft list ruleset");
+        assert!(ruleset.contains("one-net6") && !ruleset.contains("one-net6-64"), "{ruleset}");
+        by_tool(SetVerb::Change(vec![add("2001:db8:1::/64", None)]));
+        // And back: each has what it needs, and nothing is left at the end of either.
+        nft.apply(SetVerb::Start);
+        nft.change(&[add("2001:db8:2::/64", None)]);
+        by_tool(SetVerb::Stop);
+        assert_eq!(run("nft list ruleset"), "");
+        by_tool(SetVerb::Start);
+        by_tool(SetVerb::Stop);
         assert_eq!(run("nft list ruleset"), "");
     });
 }

@@ -9,15 +9,24 @@
 mod common;
 
 use std::{
+    collections::HashMap,
     fs,
     io::Write,
+    net::Ipv4Addr,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use common::{
     Dir, Random,
-    lab::{DEADLINE, Server},
+    lab::{DEADLINE, Server, wait_for},
 };
 
 /// Steps of a run.
@@ -203,4 +212,139 @@ fn every_line_of_a_tortured_log_is_counted_once() {
 #[test]
 fn every_line_behind_a_tortured_link_is_counted_once() {
     seeds().into_iter().for_each(|seed| torture(seed, true));
+}
+
+/// Who writes a log all the time, each line from another address, and holds it open as services do
+/// until somebody tells him to open it anew.
+struct Writer {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU32>,
+    thread: JoinHandle<()>,
+}
+
+impl Writer {
+    fn start(log: PathBuf) -> Writer {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(0)));
+        let (stopped, count) = (Arc::clone(&stop), Arc::clone(&written));
+        let thread = std::thread::spawn(move || {
+            let mut file = append(&log);
+            while !stopped.load(Ordering::Relaxed) {
+                if fs::remove_file(log.with_file_name("reopen")).is_ok() {
+                    file = append(&log);
+                }
+                let now = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
+                let who = attacker(count.load(Ordering::Relaxed));
+                file.write_all(format!("{now} bad guy {who} here\n").as_bytes()).unwrap();
+                count.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        });
+        Writer { stop, written, thread }
+    }
+
+    fn written(&self) -> u32 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    fn end(self) -> u32 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+fn attacker(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(Ipv4Addr::new(198, 18, 0, 0)) + number)
+}
+
+/// How often each address stands behind `before` in a text.
+fn times(text: &str, before: &str) -> HashMap<Ipv4Addr, u32> {
+    let mut times = HashMap::new();
+    for line in text.lines().filter_map(|line| line.split_once(before)) {
+        if let Some(Ok(address)) = line.1.split(' ').next().map(str::parse) {
+            *times.entry(address).or_default() += 1;
+        }
+    }
+    times
+}
+
+/// The true logrotate moves a log again and again under somebody who writes it. `keeps_all`: every
+/// line that was written is to be counted; else every line that logrotate has kept, since it loses
+/// some of its own when it copies and truncates.
+fn logrotate(directives: &str, keeps_all: bool) {
+    if Command::new("logrotate").arg("--version").output().is_err() {
+        return common::missing("logrotate");
+    }
+    let dir = Dir::new("logrotate");
+    let place = dir.path().display().to_string();
+    let log = dir.file("logs/x.log", "");
+    dir.file("etc/filter.d/bad.conf", "[Definition]\nfailregex = bad guy <HOST> here$\n");
+    dir.file(
+        "etc/jail.local",
+        format!(
+            "[DEFAULT]\nbanaction = dry-run\n[portsentry]\nenabled = false\n[sshd]\n\
+             enabled = false\n[one]\nenabled = true\nfilter = bad\nlogpath = {place}/logs/x.log\n\
+             maxretry = 1000\n"
+        ),
+    );
+    let conf = dir.file(
+        "rotate.conf",
+        format!("{place}/logs/x.log {{\n rotate 99\n size 1\n missingok\n{directives}\n}}\n"),
+    );
+    let server = Server::start_with(None, dir.path(), &["--dry-run", "--loglevel", "INFO"], &[]);
+    let writer = Writer::start(log);
+    let counts = |number: u32| server.log().contains(&format!("] Found {} -", attacker(number)));
+    for _ in 0..6 {
+        // A file that is moved away before anybody has seen it is found by nobody.
+        let begin = writer.written();
+        wait_for("lines of the present file are counted", || counts(begin + 100));
+        let state = dir.path().join("state");
+        let mut command = Command::new("logrotate");
+        let output = command.arg("-f").arg("-s").arg(state).arg(&conf).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success() && said.is_empty(), "{said}");
+    }
+    let written = writer.end();
+    wait_for("the last line is counted", || counts(written - 1));
+    let list =
+        Command::new("sh").arg("-c").arg(format!("zcat -f {place}/logs/*")).output().unwrap();
+    // A line that was copied by half is none.
+    let text = String::from_utf8_lossy(&list.stdout).into_owned();
+    let whole: Vec<&str> = text.lines().filter(|line| line.ends_with(" here")).collect();
+    let kept = times(&whole.join("\n"), "bad guy ");
+    let found = times(&server.log(), "] Found ");
+    let rotated = fs::read_dir(dir.path().join("logs")).unwrap().count();
+    assert!(rotated >= 7, "{rotated} files");
+    let wrong: Vec<(u32, u32)> = (0..written)
+        .map(|number| (number, found.get(&attacker(number)).copied().unwrap_or(0)))
+        .filter(|(number, times)| match keeps_all || kept.contains_key(&attacker(*number)) {
+            true => *times != 1,
+            false => *times > 1,
+        })
+        .collect();
+    let kept = kept.len();
+    assert!(wrong.is_empty(), "{directives}: of {written} lines, {kept} kept: {wrong:?}\n{}", {
+        let log = server.log();
+        let told = log.lines().filter(|line| !line.contains("] Found "));
+        told.map(|line| format!("{line}\n")).collect::<String>()
+    });
+}
+
+/// As syslog daemons have it: they write into the old file until they are told.
+const REOPENED: &str = " create\n postrotate\n  touch $(dirname $1)/reopen\n endscript";
+
+#[test]
+fn no_line_is_lost_when_logrotate_makes_a_new_file() {
+    logrotate(REOPENED, true);
+}
+
+#[test]
+fn no_line_is_lost_when_logrotate_compresses_the_old_file_at_once() {
+    logrotate(&format!("{REOPENED}\n compress"), true);
+}
+
+#[test]
+fn no_line_that_logrotate_keeps_is_lost_when_it_copies_and_truncates() {
+    logrotate(" copytruncate", false);
+    logrotate(" copytruncate\n compress\n delaycompress", false);
 }

@@ -16,6 +16,7 @@ needs='
 /usr/bin/bash                         bash
 /usr/bin/script                       bsdutils
 /usr/bin/nmap                         nmap
+/usr/sbin/logrotate                   logrotate
 /usr/bin/mandoc                       mandoc
 /usr/sbin/logrotate                   logrotate
 /usr/bin/unshare                      util-linux

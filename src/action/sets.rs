@@ -150,6 +150,13 @@ pub struct Sets {
     pub net6: String,
 }
 
+impl Sets {
+    /// What netlink has beside these in nf_tables, for IPv6 networks of 64 bits.
+    pub fn wide6(&self) -> String {
+        format!("{}-64", self.net6)
+    }
+}
+
 /// What a jail has in ipset: the sets of one family, `hash:ip` and `hash:net`, with timeouts.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct IpsetGuard {

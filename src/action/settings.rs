@@ -229,12 +229,22 @@ fn ranges(text: &str, protocol: &str, services: Services<'_>) -> Result<Vec<(u16
     }
 }
 
-fn verdict(text: &str) -> Result<Verdict, String> {
+/// What `blocktype` says.
+///
+/// # Errors
+///
+/// It is another word; what to write.
+pub fn verdict(text: &str) -> Result<Verdict, String> {
     let low = text.to_ascii_lowercase();
     let word = low.split_whitespace().next().unwrap_or_default();
     match word {
         "drop" | "deny" | "blackhole" | "block" => Ok(Verdict::Drop),
         "reject" | "unreach" | "reset" | "unreachable" | "prohibit" => Ok(Verdict::Reject),
+        "return" | "accept" | "allow" => Err(format!(
+            "blocktype '{text}' lets in whom a jail bans, and built-in banactions shut out: write \
+             drop or reject, or set an action.d file of iptables for this jail, such as banaction = \
+             iptables-multiport in a tree of fail2ban's"
+        )),
         _ => Err(format!("blocktype '{text}' is not known: write drop or reject")),
     }
 }

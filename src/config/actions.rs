@@ -7,6 +7,7 @@ use super::{
     text::{Options, Text},
     tree::Tree,
 };
+use crate::action::settings::verdict;
 use crate::place::{Located, Place};
 
 /// One action of a jail.
@@ -243,11 +244,33 @@ fn python_action(name: &str, at: &Place) -> Finding {
 }
 
 impl ActionValues {
+    /// A jail that lets in whom it bans, as fail2ban's pass2allow-ftp does, takes an action that can.
+    fn turned_around(&self, options: &[(String, Located<String>)]) -> Option<Finding> {
+        let option = |wanted: &str| options.iter().find(|(name, _)| name == wanted);
+        let (_, blocktype) = option("blocktype").filter(|(_, text)| !text.value.is_empty())?;
+        if self.native.is_some() {
+            let text = verdict(&blocktype.value).err()?;
+            let (what, write) = text.split_once(": ").unwrap_or((&text, ""));
+            return Some(Finding::fault(blocktype.at.clone(), what, write));
+        }
+        // fail2ban's own nftables files have no use for the word, and nft refuses the other one.
+        let (_, returntype) = option("returntype").filter(|_| self.file.starts_with("nftables"))?;
+        let what = format!(
+            "'blocktype = {}' with 'returntype = {}' is for actions of iptables; {} hands the first \
+             to nft, which refuses it, and knows nothing of the other",
+            blocktype.value, returntype.value, self.file
+        );
+        let write = "set banaction = iptables-multiport for this jail";
+        Some(Finding::warning(blocktype.at.clone(), what, write))
+    }
+
     /// The typed form; what cannot be typed is noted.
     pub fn spec(&self, findings: &mut Vec<Finding>) -> ActionSpec {
         let own = |name: &str| !ACTION_OPTIONS.contains(&name) && !name.starts_with("known/");
         let options = self.init.iter().filter(|(name, _)| own(name));
-        let options = options.map(|(name, value)| (name.clone(), value.located())).collect();
+        let options: Vec<(String, Located<String>)> =
+            options.map(|(name, value)| (name.clone(), value.located())).collect();
+        findings.extend(self.turned_around(&options));
         let kind = match self.native {
             Some(banaction) => {
                 ActionKind::Native { banaction, allports: self.file.ends_with("-allports") }

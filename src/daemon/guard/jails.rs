@@ -51,10 +51,8 @@ impl Guard {
         for jail in config.jails.jails {
             self.add_jail(jail);
         }
-        let specs: Vec<JailSpec> = self.runnable();
-        for spec in &specs {
-            self.begin(spec);
-        }
+        let mut specs: Vec<JailSpec> = self.runnable();
+        specs.retain(|spec| self.begin(spec));
         self.restore(&specs);
         self.settle();
         self.tell_bantimes();

@@ -91,7 +91,7 @@ impl Home {
             Home::Addr4 => sets.addr4.clone(),
             Home::Net4 => sets.net4.clone(),
             Home::Addr6 => sets.addr6.clone(),
-            Home::Wide6 => format!("{}-64", sets.net6),
+            Home::Wide6 => sets.wide6(),
             Home::Net6 => sets.net6.clone(),
         }
     }

@@ -70,18 +70,21 @@ impl Tools {
                 if guard.verdict == Verdict::Reject
                     && first.as_ref().is_err_and(|failed| failed.why == Why::Refused)
                 {
-                    let guard = NftGuard { verdict: Verdict::Drop, ..guard.clone() };
-                    let batch = SetBatch::Nft { guard, verb: SetVerb::Start };
+                    let drops = NftGuard { verdict: Verdict::Drop, ..guard.clone() };
+                    let batch = SetBatch::Nft { guard: drops, verb: SetVerb::Start };
                     let second = run(batch.text(), STDOUT_BYTES_MAX)?;
                     let why = "this kernel does not reject at prerouting: packets are dropped";
                     self.say_once(why.to_owned());
+                    remove_netlinks_own(guard);
                     return Ok(second);
                 }
+                remove_netlinks_own(guard);
                 first
             }
             SetVerb::Stop => {
                 let _one = shared();
                 run(batch.text(), STDOUT_BYTES_MAX)?;
+                remove_netlinks_own(guard);
                 // The last one out removes the table.
                 let terse = Command::words("nft -t list table inet").args([NFT_TABLE]);
                 let left = checked(&terse, STDOUT_BYTES_MAX)?.stdout;
@@ -116,6 +119,15 @@ impl Tools {
             }
         }
     }
+}
+
+/// Removes the set that an earlier server had by netlink and the tool does not know: no rule asks
+/// it any more, but the table could not go while it is there.
+fn remove_netlinks_own(guard: &NftGuard) {
+    let set = guard.sets.wide6();
+    let delete = Command::words("nft delete set inet").args([NFT_TABLE, &set]);
+    // Mostly there is none.
+    let _ = checked(&delete, STDOUT_BYTES_MAX);
 }
 
 fn refused(text: String) -> Failed {
