@@ -42,7 +42,7 @@ const FOREIGN_WAIT: Duration = Duration::from_secs(2);
 const WAL_PAGES_MAX: i64 = 16_384;
 
 /// What is left of the log of changes after a checkpoint.
-const WAL_BYTES_KEPT: i64 = 4 << 20;
+pub(super) const WAL_BYTES_KEPT: i64 = 4 << 20;
 
 /// Pages that a connection keeps in memory, in KiB. The system keeps the others, a microsecond away.
 const CACHE_KIB: i64 = 512;
@@ -307,7 +307,7 @@ fn thin_out(path: &Path) {
     }
 }
 
-fn with_end(path: &Path, end: &str) -> PathBuf {
+pub(super) fn with_end(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(end);
     name.into()

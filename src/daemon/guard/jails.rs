@@ -231,9 +231,17 @@ impl Guard {
         if let Some(error) = read.err().or(trouble) {
             self.say(Level::ERROR, "database", &error.to_string());
         }
-        self.settle();
+        // What is out already is written already: it need not wait for what is to be written now,
+        // unless somebody is let in, which is done before.
+        let waits = !self.effects.acts.is_empty();
+        if waits {
+            self.settle();
+        }
         for spec in specs {
             self.synchronise(&spec.name.as_str().into());
+        }
+        if !waits {
+            self.settle();
         }
     }
 
