@@ -202,6 +202,37 @@ fn an_executor_that_hears_of_changes_wakes_the_watch() {
 }
 
 #[test]
+fn who_was_refused_and_is_let_in_ends_no_watch() {
+    let stands = Arc::new(Mutex::new(true));
+    let disturbed = Arc::new(Mutex::new(false));
+    let kernel = Arc::clone(&stands);
+    let judge = move |step: &Step| {
+        let mut stands = kernel.lock().unwrap();
+        match &step.work {
+            Work::Sets(batch) if *batch.verb() == SetVerb::Start => *stands = true,
+            Work::Sets(batch) if matches!(batch.verb(), SetVerb::Check(_)) && !*stands => {
+                return Err(refused("chain is gone"));
+            }
+            _ if added(step).iter().any(|address| address == "10.9.9.9") => {
+                return Err(refused("bad element"));
+            }
+            _ => (),
+        }
+        Ok(Done::default())
+    };
+    let scene = scene("nft", Some(Arc::clone(&disturbed)), Box::new(judge));
+    scene.order(Verb::Ban, bans(2));
+    for _ in 0..3 {
+        assert_eq!(scene.order(Verb::Ban, vec![ban("10.9.9.9")])[0].failed.len(), 1);
+        scene.order(Verb::Unban, vec![ban("10.9.9.9")]);
+    }
+    *stands.lock().unwrap() = false;
+    *disturbed.lock().unwrap() = true;
+    let outcome = scene.next();
+    assert!(outcome.lost && outcome.verb.is_none(), "{outcome:?}");
+}
+
+#[test]
 fn who_emptied_the_firewall_just_before_a_batch_is_found() {
     let disturbed = Arc::new(Mutex::new(false));
     let held: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -5,14 +5,6 @@
 
 mod common;
 
-use std::{
-    io::Write,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
-
 use common::{
     Dir,
     lab::{Lab, Server, VICTIM, wait_for},
@@ -106,58 +98,4 @@ fn our_own_lines_do_not_count_twice_and_a_jail_on_a_log_still_bans() {
     std::io::Write::write_all(&mut file, line.as_bytes()).unwrap();
     server.wait_log("[bylog] Ban 192.0.2.9");
     assert!(!server.log().contains("[bylog] Found 10.77.0.68"), "{}", server.log());
-}
-
-/// Forged SYNs from many senders to one watched port, until it is killed.
-const FLOOD: &str = r"
-import random, socket, struct, sys
-s = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
-to = socket.inet_aton(sys.argv[1])
-while True:
-    sender = struct.pack('!I', 0xc6120000 | random.getrandbits(16))
-    head = struct.pack('!BBHHHBBH', 0x45, 0, 40, 0, 0, 64, 6, 0) + sender + to
-    s.sendto(head + struct.pack('!HHIIBBHHH', 4000, 540, 1, 0, 0x50, 2, 1024, 0, 0), (sys.argv[1], 0))
-";
-
-/// The sensor may be waiting for the loop to take what it found, while the loop waits for its end.
-#[test]
-fn a_sensor_that_is_switched_off_in_a_flood_holds_up_nobody() {
-    let Some(lab) = Lab::new() else { return };
-    let dir = Dir::new("sensor-off");
-    let log = dir.path().join("log");
-    dir.file("log", "");
-    dir.file("etc/filter.d/bad.conf", "[Definition]\nfailregex = bad guy <HOST>\n");
-    let more = format!(
-        "[busy]\nenabled = true\nfilter = bad\nlogpath = {}\nbackend = auto\n",
-        log.display()
-    );
-    let server = server(&lab, &dir, &more);
-    let main = std::fs::read_to_string(dir.path().join("etc/sentryban.local")).unwrap();
-    let mut flood = lab.attacker("python3").args(["-c", FLOOD, VICTIM]).spawn().unwrap();
-    let ended = Arc::new(AtomicBool::new(false));
-    let writer = {
-        let ended = Arc::clone(&ended);
-        std::thread::spawn(move || {
-            let mut file = std::fs::OpenOptions::new().append(true).open(log).unwrap();
-            let mut number = 0_u32;
-            // Bounded, should the server hang.
-            while !ended.load(Ordering::Relaxed) && number < 2_000_000 {
-                let now = chrono::Local::now().format("%b %d %H:%M:%S");
-                let mut text = String::new();
-                for _ in 0..2000 {
-                    number += 1;
-                    let [a, b, c] = [number, number >> 8, number >> 16].map(|n| n & 255);
-                    text += &format!("{now} host daemon: bad guy 20.{a}.{b}.{c}\n");
-                }
-                file.write_all(text.as_bytes()).unwrap();
-            }
-        })
-    };
-    server.wait_log("[busy] Found");
-    dir.file("etc/sentryban.local", main.replace("[sensor]\n", "[sensor]\nenabled = no\n"));
-    server.client(&["reload"]);
-    ended.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
-    let _ = (flood.kill(), flood.wait());
-    assert!(server.client(&["status"]).contains("busy"));
 }

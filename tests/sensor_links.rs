@@ -251,3 +251,45 @@ fn packets_that_forge_our_own_address_do_not_make_us_forget_whom_we_asked() {
     wait_for("a stranger is reported", || ports(&sensor.news()).contains(&701));
     assert_eq!(ports(&sensor.all()), [701].into(), "{}", sensor.all());
 }
+
+/// As long as a frame may be: what the kernel hands over, what is walked over, and what is kept of
+/// fragments all leave room for it. And numbers of packets may be used again at once.
+#[test]
+fn long_options_and_a_number_used_again_hide_no_probe() {
+    const FRAGMENT: u8 = 44;
+    const DESTINATION: u8 = 60;
+    let Some(lab) = Lab::new() else { return };
+    let dir = Dir::new("links-long");
+    let mut sensor = Alone::start(&lab, &dir, &["-atcp"], "");
+    let mut wire = Wire::open(&lab);
+    // Options that nobody knows and that are to be skipped, 256 bytes each.
+    let options = |next: u8, count: usize| {
+        let mut header = vec![next, (count * 32) as u8, 1, 4, 0, 0, 0, 0];
+        for _ in 0..count {
+            header.extend([&[0x1e, 254][..], &[0; 254]].concat());
+        }
+        header
+    };
+    let packet = |next, payload: &[u8]| ipv6("2001:db8::66", VICTIM6, next, payload);
+    let many: Vec<u8> = [extension(DESTINATION); 30].concat();
+    let first = [fragment6(DESTINATION, 7, 0, true), options(TCP, 1), tcp(81, SYN)].concat();
+    let mut packets = vec![
+        packet(DESTINATION, &[options(TCP, 5), tcp(79, SYN)].concat()),
+        packet(DESTINATION, &[&many[..], &extension(TCP), &tcp(80, SYN)].concat()),
+        packet(FRAGMENT, &[&first[..], &[0; 4]].concat()),
+    ];
+    const ACK: u8 = 0x10;
+    for (port, flags) in [(82, ACK), (83, SYN), (84, SYN)] {
+        let segment = tcp(port, flags);
+        packets.push(ipv4("198.51.100.66", VICTIM, 0x2000, TCP, &segment[..8]));
+        packets.push(ipv4("198.51.100.66", VICTIM, 0x0001, TCP, &segment[8..]));
+    }
+    wire.send(&[], &packets);
+    let mut said = String::new();
+    wait_for("all probes are reported", || {
+        said.push_str(&sensor.news());
+        [79, 80, 81, 83, 84].iter().all(|port| ports(&said).contains(port))
+    });
+    said.push_str(&sensor.end());
+    assert_eq!(ports(&said).len(), 5, "{said}");
+}

@@ -469,7 +469,10 @@ impl Guard {
                 let verb = if stays { Verb::Leave } else { Verb::Stop };
                 let mut job = Job::new(verb, Vec::new(), Call::at(self.now));
                 job.action = Some(action.name.as_str().into());
-                let _ = before.order(job);
+                if before.order(job).is_err() {
+                    let (action, text) = (&action.name, "is too slow to be ended in order");
+                    self.say(Level::ERROR, "actions", &format!("[{name}] {action} {text}"));
+                }
             }
             if let Some(runner) = self.runners.get(&name) {
                 runner.follow(before);

@@ -11,10 +11,10 @@ use crate::{
         sensor::{Places, SensorSpec, read_sensor},
     },
     daemon::{
-        inbox::{Event, Gate},
+        inbox::{Event, Gate, Sender},
         keeper::{self, Lines},
         reader::{Batch, Report},
-        sensor::{News, Order, Post, SOURCE, Start},
+        sensor::{News, Order, Output, Post, SOURCE, Start},
     },
     jail::{Act, Verb},
     net::Cidr,
@@ -32,6 +32,28 @@ pub(super) struct Desk {
     trouble: Option<String>,
     /// Bans that came or went in this turn.
     changes: Vec<(Cidr, bool)>,
+}
+
+impl Desk {
+    /// Where a new post brings what it finds.
+    fn output(&mut self, sender: Sender) -> Output {
+        self.gate = Gate::default();
+        let gate = self.gate.clone();
+        Box::new(move |news| match news {
+            News::Batch(batch) => gate
+                .enter()
+                .is_some_and(|pass| sender.send(Event::Read(Report::Batch(batch), pass)).is_ok()),
+            News::Said(level, text) => sender.send(Event::Noted(level, text)).is_ok(),
+        })
+    }
+
+    /// Ends the post, which may stand before the gate: nobody but us would open it.
+    fn end(&mut self) {
+        self.gate.close();
+        if let Some(post) = self.post.take() {
+            post.stop();
+        }
+    }
 }
 
 impl Guard {
@@ -80,7 +102,7 @@ impl Guard {
             }
             (false, _) => "the sensor is off",
         };
-        if self.desk.post.is_some() {
+        if stands {
             self.stop_sensor();
             self.say(Level::INFO, "sensor", "The sensor was stopped");
         }
@@ -94,14 +116,7 @@ impl Guard {
     }
 
     fn start_post(&mut self, spec: SensorSpec) -> std::io::Result<()> {
-        self.desk.gate = Gate::default();
-        let (sender, gate) = (self.sender.clone(), self.desk.gate.clone());
-        let output = Box::new(move |news| match news {
-            News::Batch(batch) => gate
-                .enter()
-                .is_some_and(|pass| sender.send(Event::Read(Report::Batch(batch), pass)).is_ok()),
-            News::Said(level, text) => sender.send(Event::Noted(level, text)).is_ok(),
-        });
+        let output = self.desk.output(self.sender.clone());
         let modes: Vec<&str> = [spec.settings.tcp, spec.settings.udp]
             .iter()
             .flatten()
@@ -154,11 +169,7 @@ impl Guard {
 
     /// Ends the post.
     pub(super) fn stop_sensor(&mut self) {
-        if let Some(post) = self.desk.post.take() {
-            // It may stand before the gate, which nobody but us would open.
-            self.desk.gate.close();
-            post.stop();
-        }
+        self.desk.end();
     }
 
     /// Takes note of who is out now, or in again.
@@ -238,5 +249,43 @@ impl Guard {
             ));
         }
         notes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread};
+
+    use super::*;
+    use crate::daemon::inbox::BATCHES_MAX;
+
+    fn batch() -> News {
+        News::Batch(Batch {
+            source: SOURCE.into(),
+            followers: Arc::default(),
+            position: None,
+            shared: false,
+            found: Vec::new(),
+            lines: 1,
+            cut_lines: 0,
+            torn_lines: 0,
+            stale: 0,
+        })
+    }
+
+    #[test]
+    fn a_post_that_waits_for_the_loop_ends_while_the_loop_waits_for_it() {
+        let (sender, inbox) = mpsc::channel();
+        let mut desk = Desk::default();
+        let mut output = desk.output(sender);
+        assert!((0..BATCHES_MAX).all(|_| output(batch())));
+        // The loop holds all passes and takes nothing while it waits.
+        let held: Vec<Event> = inbox.try_iter().collect();
+        assert_eq!(held.len(), BATCHES_MAX);
+        let (said, heard) = mpsc::channel();
+        thread::spawn(move || said.send(output(batch())));
+        desk.end();
+        let taken = heard.recv_timeout(std::time::Duration::from_secs(60));
+        assert_eq!(taken, Ok(false), "it is told that nobody listens any more");
     }
 }

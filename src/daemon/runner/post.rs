@@ -80,7 +80,8 @@ impl Post {
 
     /// True while there is something to look after.
     pub fn is_watched(&self) -> bool {
-        self.traits.watched && self.count > 0
+        // Who was refused and is let in all the same is not among those counted, but is taken off.
+        self.traits.watched && (self.count > 0 || !self.sample.is_empty())
     }
 
     /// True once when bans have to be told to the kernel again.
