@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use Step::{Knock, Write};
 use alone::has_nmap;
-use common::lab::{Lab, VICTIM, text};
+use common::lab::{Lab, VICTIM, text, wait_for};
 use host::{Guard, Host, OURS, package};
 
 /// What is scanned: some ports watched in each mode, some not.
@@ -261,6 +261,8 @@ fn compare_steps(mode: &str, keys: &str, files: &[(&str, &str)], steps: &[Step])
             }
         }
         let end = guard.end(&mut host);
+        // Nor does whoever ran commands for it.
+        wait_for("nobody stays behind", || lab.victims().is_empty());
         // Why something failed is said by us alone.
         told.retain(|line| !(line.starts_with("adminalert: KILL_") && line.contains(" failed ")));
         let mut story = Story::of(&host, mode, start, end);
