@@ -15,7 +15,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use Step::{Knock, Write};
 use alone::has_nmap;
-use common::lab::{Lab, VICTIM, text};
+use common::lab::{Lab, VICTIM, text, wait_for};
 use host::{Guard, Host, OURS, package};
 
 /// What is scanned: some ports watched in each mode, some not.
@@ -116,18 +116,36 @@ impl Story {
     }
 }
 
+/// One lab for both, but where connections to bound ports leave something in TIME_WAIT, which would
+/// be in the way of the second.
+#[derive(Default)]
+struct Labs(Option<Lab>);
+
+impl Labs {
+    fn get(&mut self, mode: &str, furnish: impl FnOnce(&mut Lab)) -> Option<&mut Lab> {
+        if self.0.is_none() || mode == "tcp" {
+            self.0 = None;
+            let mut lab = Lab::new()?;
+            furnish(&mut lab);
+            self.0 = Some(lab);
+        }
+        self.0.as_mut()
+    }
+}
+
 /// Both of them, in one mode, on the package's own files and under these scans.
 fn compare(mode: &str, services: &[u16], scans: &[(&str, &str)]) {
     let Some(package) = package().filter(|_| has_nmap()) else { return };
+    let mut labs = Labs::default();
     let stories = [&package.join("usr/sbin/portsentry"), Path::new(OURS)].map(|program| {
-        // What the first leaves in TIME_WAIT is in nobody's way in another namespace.
-        let mut lab = Lab::new()?;
-        lab.run("sysctl -qw net.ipv4.icmp_ratelimit=0");
-        services.iter().for_each(|port| lab.serve(*port));
-        let sources: BTreeSet<&str> = scans.iter().map(|(_, source)| *source).collect();
-        sources.into_iter().for_each(|source| lab.attack_from(&[source]));
-        (0..scans.len()).for_each(|nth| lab.attack_from(&[&last(nth)]));
-        Some(tell(&mut lab, &package, program, mode, scans))
+        let lab = labs.get(mode, |lab| {
+            lab.run("sysctl -qw net.ipv4.icmp_ratelimit=0");
+            services.iter().for_each(|port| lab.serve(*port));
+            let sources: BTreeSet<&str> = scans.iter().map(|(_, source)| *source).collect();
+            sources.into_iter().for_each(|source| lab.attack_from(&[source]));
+            (0..scans.len()).for_each(|nth| lab.attack_from(&[&last(nth)]));
+        })?;
+        Some(tell(lab, &package, program, mode, scans))
     });
     let [Some(theirs), Some(ours)] = stories else { return };
     assert_eq!(ours.start, theirs.start, "{mode}: the start");
@@ -219,18 +237,20 @@ enum Step {
 /// Both of them with these keys, step by step; the lines of each, and the files that came of it.
 fn compare_steps(mode: &str, keys: &str, files: &[(&str, &str)], steps: &[Step]) -> Vec<String> {
     let Some(package) = package() else { return Vec::new() };
+    let mut labs = Labs::default();
     let stories = [&package.join("usr/sbin/portsentry"), Path::new(OURS)].map(|program| {
-        let mut lab = Lab::new()?;
-        lab.attack_from(&[ONE, TWO]);
+        let lab = labs.get(mode, |lab| lab.attack_from(&[ONE, TWO]))?;
+        // What the first one blocked.
+        lab.run("ip route flush type blackhole");
         let mut host = Host::new("beside-steps").with_package(&package, keys);
         files.iter().for_each(|(name, text)| host.file(name, text));
-        let (guard, start) = Guard::start(&lab, &mut host, program, &format!("-{mode}"));
+        let (guard, start) = Guard::start(lab, &mut host, program, &format!("-{mode}"));
         let mut told = Vec::new();
         for step in steps {
             match step {
                 Knock(source, port, last) => {
                     match mode.ends_with("udp") {
-                        true => datagram(&lab, source, *port),
+                        true => datagram(lab, source, *port),
                         false => drop(lab.probe(source, *port)),
                     }
                     if !last.is_empty() {
@@ -241,6 +261,8 @@ fn compare_steps(mode: &str, keys: &str, files: &[(&str, &str)], steps: &[Step])
             }
         }
         let end = guard.end(&mut host);
+        // Nor does whoever ran commands for it.
+        wait_for("nobody stays behind", || lab.victims().is_empty());
         // Why something failed is said by us alone.
         told.retain(|line| !(line.starts_with("adminalert: KILL_") && line.contains(" failed ")));
         let mut story = Story::of(&host, mode, start, end);

@@ -19,7 +19,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use alone::{Alone, has_nmap, ports};
+use alone::{Alone, ports};
 use common::{
     Dir,
     lab::{ATTACKER, Lab, VICTIM, VICTIM6, wait_for},
@@ -312,34 +312,6 @@ fn an_interface_is_known_by_its_whole_name() {
         said.push_str(&guard.end(&mut host).join("\n"));
         assert_eq!(ports(&said), [expected].into(), "{name}: {said}");
     }
-}
-
-#[test]
-fn decoys_get_nobody_blocked_who_is_protected() {
-    if !has_nmap() {
-        return;
-    }
-    let Some(lab) = Lab::new() else { return };
-    lab.attack_from(&[SCANNER, "10.77.0.66"]);
-    let keys = "BLOCK_TCP=\"2\"\nKILL_RUN_CMD=\"echo $TARGET$ >>/var/lib/portsentry/ran\"\n";
-    let mut host = Host::new("fault-decoys");
-    conf(&host, keys);
-    host.file("etc/resolv.conf", "nameserver 10.77.0.66\n");
-    let (_guard, _) = Guard::start(&lab, &mut host, OURS, "-stcp");
-    // The gateway is the attacker's machine; the other decoys are a name server and the host.
-    let decoys = format!("{ATTACKER},10.77.0.66,{VICTIM},ME");
-    let scan = format!("-sS -S 10.77.0.12 -e eth0 -D {decoys}");
-    alone::nmap(&lab, &scan, VICTIM, "11,79");
-    let mut said = host.wait("External command run for host: 10.77.0.12 ").join("\n");
-    wait_for("all of them are told of", || {
-        said.push_str(&host.news().join("\n"));
-        [ATTACKER, "10.77.0.66"].iter().all(|decoy| {
-            let protected = format!("adminalert: Host {decoy} is protected");
-            said.contains(&format!("from host: {decoy}/{decoy}")) && said.contains(&protected)
-        })
-    });
-    assert_eq!(host.read("var/lib/portsentry/ran"), "10.77.0.12\n", "{said}");
-    assert!(!said.contains(&format!("from host: {VICTIM}")), "{said}");
 }
 
 #[test]

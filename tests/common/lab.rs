@@ -155,6 +155,12 @@ impl Lab {
         std::fs::write(etc.join("resolv.conf"), format!("nameserver {address}\n")).unwrap();
     }
 
+    /// The processes that run in the victim's namespace.
+    pub fn victims(&self) -> Vec<u32> {
+        let pids = Command::new("ip").args(["netns", "pids", &self.victim]).output().unwrap();
+        text(&pids.stdout).split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
     /// Gives the attacker more addresses.
     pub fn attack_from(&self, addresses: &[&str]) {
         for address in addresses {

@@ -163,7 +163,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "the blocked file is read with every packet",
         "tests/sensor_lab.rs",
-        "a_flood_hides_nobody_and_fills_no_log",
+        "a_flood_hides_nobody_fills_no_log_and_is_told_of_to_the_last_packet",
     ),
     (
         "packets are lost without a word",
@@ -273,8 +273,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     (
         "decoys get the gateway blocked",
-        "tests/sensor_faults.rs",
-        "decoys_get_nobody_blocked_who_is_protected",
+        "tests/sensor_live.rs",
+        "decoys_of_gateway_resolver_and_ourselves_are_never_acted_upon",
     ),
     (
         "SCAN_DETECTION_MODE does nothing, in silence",

@@ -2,12 +2,13 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use super::voice::append;
+use super::voice::{append, open};
 use crate::{
     config::sensor::SensorSpec,
     sensor::{Mode, Record, RecordFile},
@@ -60,7 +61,7 @@ impl Files {
                 trouble = Err(format!("{}: {error}", path.display()));
                 self.unwritable.insert(path.clone());
             }
-            self.note(mode);
+            self.note(mode, seen(&path));
         }
         trouble
     }
@@ -83,9 +84,11 @@ impl Files {
         for at in 0..self.modes.len() {
             let Some((mode, stamp)) = self.modes.get(at).copied() else { continue };
             let Some(path) = self.blocked_file(mode) else { continue };
-            if seen(&path) != stamp {
+            let now = seen(&path);
+            if now != stamp {
+                // Noted is what it looked like before it was read: who edits it meanwhile is heard.
+                self.note(mode, now);
                 changed.push((mode, read(&path).unwrap_or_default()));
-                self.note(mode);
             }
         }
         changed
@@ -100,7 +103,12 @@ impl Files {
                 RecordFile::Blocked(mode) => self.blocked_file(mode),
             };
             let Some(path) = path else { continue };
-            match append(&path, format!("{}\n", record.line).as_bytes()) {
+            let line = format!("{}\n", record.line);
+            let done = match record.file {
+                RecordFile::History => append(&path, line.as_bytes()),
+                RecordFile::Blocked(mode) => self.append_blocked(mode, &path, line.as_bytes()),
+            };
+            match done {
                 Ok(()) => _ = self.unwritable.remove(&path),
                 Err(error) => {
                     let text = format!("{}: {error}", path.display());
@@ -109,11 +117,29 @@ impl Files {
                     }
                 }
             }
-            if let RecordFile::Blocked(mode) = record.file {
-                self.note(mode);
-            }
         }
         trouble
+    }
+
+    /// Appends to a blocked file, and notes how it looks then: unless somebody else has edited it
+    /// before, or meanwhile, which has still to be looked at.
+    fn append_blocked(&mut self, mode: Mode, path: &Path, line: &[u8]) -> io::Result<()> {
+        let mut file = open(path)?;
+        let before = file.metadata().ok().as_ref().and_then(stamp);
+        file.write_all(line)?;
+        let after = file.metadata().ok().as_ref().and_then(stamp);
+        let known = self.modes.iter().find(|(known, _)| *known == mode).and_then(|(_, seen)| *seen);
+        let is_ours = match (known, before, after) {
+            (known, Some((_, length, _)), Some((_, now, _))) => {
+                let was_known = known == before || known.is_none() && length == 0;
+                was_known && now == length + line.len() as u64
+            }
+            _ => false,
+        };
+        if is_ours {
+            self.note(mode, after);
+        }
+        Ok(())
     }
 
     fn blocked_file(&self, mode: Mode) -> Option<PathBuf> {
@@ -122,9 +148,8 @@ impl Files {
         Some(path.into())
     }
 
-    /// How a blocked file looks after we have written it.
-    fn note(&mut self, mode: Mode) {
-        let stamp = self.blocked_file(mode).as_deref().and_then(seen);
+    /// How a blocked file looked.
+    fn note(&mut self, mode: Mode, stamp: Stamp) {
         if let Some((_, known)) = self.modes.iter_mut().find(|(known, _)| *known == mode) {
             *known = stamp;
         }
@@ -132,8 +157,11 @@ impl Files {
 }
 
 fn seen(path: &Path) -> Stamp {
+    stamp(&fs::metadata(path).ok()?)
+}
+
+fn stamp(data: &fs::Metadata) -> Stamp {
     use std::os::unix::fs::MetadataExt;
-    let data = fs::metadata(path).ok()?;
     Some((data.modified().ok()?, data.len(), data.ino()))
 }
 
@@ -143,4 +171,34 @@ fn read(path: &Path) -> Option<Vec<u8>> {
         if too_long { Err(io::Error::other("too long")) } else { fs::read(path) }
     };
     read().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_that_meets_a_line_of_ours_is_not_missed() {
+        let dir = std::env::temp_dir().join(format!("sentryban-files-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("blocked.stcp");
+        let mut files = Files {
+            blocked: Some(dir.join("blocked")),
+            modes: vec![(Mode::Stcp, None)],
+            ..Files::default()
+        };
+        files.empty_blocked().unwrap();
+        let record =
+            |line: &str| Record { file: RecordFile::Blocked(Mode::Stcp), line: line.to_owned() };
+        assert!(files.write(&[record("one")]).is_empty());
+        assert!(files.changed_blocked().is_empty(), "what we wrote is no news");
+        // Somebody empties the file, and the next line of ours comes before it was looked at.
+        fs::write(&path, "").unwrap();
+        files.write(&[record("two"), record("three")]);
+        assert_eq!(files.changed_blocked(), [(Mode::Stcp, b"two\nthree\n".to_vec())]);
+        assert!(files.changed_blocked().is_empty(), "once");
+        files.write(&[record("four")]);
+        assert!(files.changed_blocked().is_empty(), "and from then on as before");
+        fs::remove_dir_all(&dir).unwrap();
+    }
 }

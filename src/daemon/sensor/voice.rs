@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io::{self, Write},
     os::{
         fd::{AsFd, BorrowedFd},
@@ -206,11 +206,14 @@ fn connect() -> io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-/// Appends to a file that is ours to read only.
+/// Opens a file that is ours to read only, to append to it.
+pub fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+/// Appends to such a file.
 pub fn append(path: &Path, text: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.append(true).create(true).mode(0o640).open(path)?;
-    file.write_all(text)
+    open(path)?.write_all(text)
 }
 
 /// `Nov 20 09:45:12`, in local time, as syslog has it.
