@@ -18,7 +18,7 @@ const RANGES_MAX: usize = 280;
 /// With more own addresses than these, the filter does not ask for whom a packet is.
 const ADDRESSES_MAX: usize = 128;
 /// With more interfaces than these, it does not ask where it came from.
-const INTERFACES_MAX: usize = 128;
+const INTERFACES_MAX: usize = 384;
 
 /// What is to be seen.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -666,7 +666,7 @@ mod tests {
             for (first, last) in &ranges {
                 (*first..=*last).for_each(|port| member[usize::from(port)] = true);
             }
-            let many: Vec<u32> = (0..200).map(|_| random(1000) as u32).collect();
+            let many: Vec<u32> = (0..600).map(|_| random(100_000) as u32).collect();
             let own: Vec<IpAddr> = (0..ADDRESSES_MAX as u8 - 1)
                 .map(|n| IpAddr::from([10, 0, n, 9]))
                 .chain([IpAddr::from(OWN4)])
