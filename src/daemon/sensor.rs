@@ -17,6 +17,10 @@ mod kernel;
 #[cfg(not(target_os = "linux"))]
 #[path = "sensor/kernel_bsd.rs"]
 mod kernel;
+// What of it does not need a BSD is tried elsewhere as well.
+#[cfg(all(test, target_os = "linux", feature = "pcap"))]
+#[allow(dead_code, reason = "only the tests of it use it")]
+mod kernel_bsd;
 mod post;
 mod respond;
 mod voice;

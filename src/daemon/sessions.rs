@@ -2,7 +2,8 @@
 //! the ban would shut out whoever could lift it.
 //!
 //! Two books are kept of that on Linux: utmp, and the sessions of systemd-logind, which newer systems have
-//! instead. An administrator is uid 0, or a member of `sudo`, `wheel` or `admin`.
+//! instead. A BSD is asked by its who(1). An administrator is uid 0, or a member of `sudo`, `wheel` or
+//! `admin`.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -64,6 +65,12 @@ impl Admins {
             {
                 found.extend(logind(&String::from_utf8_lossy(&bytes), self.known()));
             }
+        }
+        #[cfg(not(target_os = "linux"))]
+        if self.root == Path::new("/")
+            && let Some(text) = super::ground::ask(&["who"])
+        {
+            found.extend(who(&text, self.known()));
         }
         found
     }
@@ -162,6 +169,17 @@ fn logind(text: &str, admins: &HashSet<String>) -> Option<Session> {
     Some(Session { address: address_of_host(field("REMOTE_HOST")?)?, user })
 }
 
+/// `ann              pts/0        Nov 21 10:00 (192.0.2.9)`
+#[cfg(any(test, not(target_os = "linux")))]
+fn who(text: &str, admins: &HashSet<String>) -> Vec<Session> {
+    let row = |line: &str| {
+        let user = line.split_whitespace().next().filter(|user| admins.contains(*user))?;
+        let host = line.trim_end().strip_suffix(')')?.rsplit_once('(')?.1;
+        Some(Session { address: address_of_host(host)?, user: user.into() })
+    };
+    text.lines().filter_map(row).collect()
+}
+
 /// `2001:db8::1%eth0`, or an address as it stands; names are nobody's word to trust.
 fn address_of_host(host: &str) -> Option<IpAddr> {
     parse_address(host.split('%').next().unwrap_or_default())
@@ -178,6 +196,23 @@ mod tests {
         record[76..76 + host.len()].copy_from_slice(host.as_bytes());
         record[348..364].copy_from_slice(&address);
         record
+    }
+
+    #[test]
+    fn administrators_are_found_in_what_who_prints() {
+        let text = "\
+root             ttyv0        Nov 21 09:00
+ann              pts/0        Nov 21 10:00 (192.0.2.9)
+ann              pts/1        Nov 21 10:00 (2001:db8::7)
+ann              pts/2        Nov 21 10:00 (tmux(4711).%0)
+ann              pts/3        Nov 21 10:00 (gate.example.org)
+bob              pts/4        Nov 21 10:00 (192.0.2.10)
+root             pts/5        Nov 21 10:00 (fe80::1%em0)
+";
+        let admins = ["root", "ann"].map(str::to_owned).into();
+        let found: Vec<String> =
+            who(text, &admins).iter().map(|one| format!("{} {}", one.user, one.address)).collect();
+        assert_eq!(found, ["ann 192.0.2.9", "ann 2001:db8::7", "root fe80::1"]);
     }
 
     #[test]

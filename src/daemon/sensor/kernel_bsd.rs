@@ -166,3 +166,82 @@ impl Witness for Kernel {
         Facts { served: self.services.iter().flatten().any(serves), ..Facts::default() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        place::{Located, Place},
+        sensor::{Flags, IpOptions},
+    };
+
+    fn probe(proto: Proto, from: (&str, u16), to: (&str, u16)) -> Probe {
+        Probe {
+            time: Timestamp::from_secs(1000),
+            source: from.0.parse().unwrap(),
+            target: to.0.parse().unwrap(),
+            proto,
+            port: to.1,
+            source_port: from.1,
+            flags: Flags(Flags::SYN),
+            options: IpOptions::Unset,
+            fragmented: false,
+        }
+    }
+
+    fn kernel() -> Kernel {
+        let text =
+            "tcp4 0 0 *.22 *.* LISTEN\ntcp6 0 0 ::1.25 *.* LISTEN\nudp4 0 0 192.0.2.7.53 *.*\n";
+        let now = Timestamp::from_secs(1000);
+        Kernel {
+            services: Some(netstat::services(text)),
+            services_at: Some(now),
+            now,
+            ..Kernel::default()
+        }
+    }
+
+    #[test]
+    fn a_port_in_use_is_served_on_its_address_and_protocol_alone() {
+        let rows = [
+            (Proto::Tcp, "192.0.2.7", 22, true),
+            (Proto::Tcp, "2001:db8::7", 22, false),
+            (Proto::Udp, "192.0.2.7", 22, false),
+            (Proto::Tcp, "2001:db8::7", 25, false),
+            (Proto::Udp, "192.0.2.7", 53, true),
+            (Proto::Udp, "192.0.2.8", 53, false),
+        ];
+        for (proto, target, port, served) in rows {
+            let source = if target.contains(':') { "2001:db8::9" } else { "198.51.100.9" };
+            let facts = kernel().facts(&probe(proto, (source, 4000), (target, port)));
+            assert_eq!(facts.served, served, "{proto} {target} {port}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_what_was_sent_is_ours_for_a_minute() {
+        let mut kernel = kernel();
+        let (us, them) = (("192.0.2.7", 69), ("198.51.100.9", 4000));
+        kernel.note_sent(&probe(Proto::Udp, us, them));
+        assert!(kernel.facts(&probe(Proto::Udp, them, us)).ours);
+        assert!(!kernel.facts(&probe(Proto::Udp, ("198.51.100.9", 4001), us)).ours);
+        kernel.tick(Timestamp::from_secs(1061));
+        kernel.services_at = Some(kernel.now);
+        assert!(!kernel.facts(&probe(Proto::Udp, them, us)).ours);
+        // Nobody answers what goes to all.
+        kernel.note_sent(&probe(Proto::Udp, us, ("224.0.0.1", 5353)));
+        assert!(kernel.sent.is_empty());
+    }
+
+    #[test]
+    fn loopback_is_listened_on_if_it_is_asked_for() {
+        let kernel = Kernel::new();
+        let loopback = kernel.ground.links.iter().find(|link| link.loopback).unwrap();
+        let has = |wanted| kernel.interfaces(&wanted).unwrap().contains(&loopback.index);
+        assert!(!has(Interfaces::Auto));
+        assert!(has(Interfaces::All));
+        let name = Located::new(loopback.name.clone(), Place::command_line());
+        assert!(has(Interfaces::Named(vec![name])));
+        assert!(kernel.is_own("127.0.0.1".parse().unwrap()));
+    }
+}
