@@ -277,3 +277,29 @@ fn jails_wait_for_their_logs_and_broken_ones_say_so() {
     server.client(&["stop"]);
     server.wait();
 }
+
+/// Who stops it in need looks at the firewall next: the answer comes when the doors are open.
+#[test]
+fn stop_answers_when_the_actions_have_ended() {
+    let dir = Dir::new("parting");
+    if !common::lab::is_root() {
+        return common::skip("actions run for root only");
+    }
+    let ended = dir.path().join("ended");
+    dir.file(
+        "etc/action.d/slow.conf",
+        format!("[Definition]\nactionstop = sleep 1; touch {}\n", ended.display()),
+    );
+    let log = dir.file("here.log", "");
+    let text = format!(
+        "[DEFAULT]\nbackend = auto\n[portsentry]\nenabled = false\n[sshd]\nenabled = false\n\
+         [slow]\nenabled = true\nfilter = portsentry\nlogpath = {}\naction = slow[actionstart_on_demand=false]\n",
+        log.display()
+    );
+    dir.file("etc/jail.local", text);
+    let server = Server::start(None, &dir);
+    server.wait_log("Jail 'slow' started");
+    assert_eq!(server.client(&["stop"]).trim(), "Shutdown successful");
+    assert!(ended.exists(), "{}", server.log());
+    server.wait();
+}

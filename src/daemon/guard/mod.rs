@@ -108,6 +108,8 @@ pub struct Guard {
     replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
     /// Replies that go out when the firewall has done what they tell of.
     held: Vec<orders::Held>,
+    /// Replies that go out when the bans are lifted, or left, and all jails have ended.
+    parting: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
     positions: positions::Positions,
     questions: questions::Questions,
     now: Timestamp,
@@ -210,6 +212,7 @@ impl Guard {
             wants: HashMap::new(),
             leaving: Vec::new(),
             held: Vec::new(),
+            parting: Vec::new(),
             waiting: Vec::new(),
             serial: 0,
             trouble: HashMap::new(),

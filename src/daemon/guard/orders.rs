@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc};
 use super::{Guard, Level, Remembered, Turn, ask, stop::Ending};
 use crate::{
     control::{
-        ImportReport, JailCount, Refusal, Reply,
+        ImportReport, JailCount, Refusal, Reply, Request,
         socket::{Asked, ReplyTo},
     },
     daemon::{
@@ -55,6 +55,11 @@ impl Guard {
                 let before = self.effects.acts.len();
                 let outcome = self.carry_out(order);
                 let reply = answer::finish(self, &request, outcome);
+                // Who stops it looks at the firewall next.
+                if matches!(request, Request::Stop { .. }) {
+                    self.parting.push((reply_to, reply));
+                    return;
+                }
                 let waits = self.awaited(before);
                 if !waits.is_empty() {
                     let until = self.now.plus_secs(HELD_S);

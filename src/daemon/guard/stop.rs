@@ -97,6 +97,9 @@ impl Guard {
         self.tell_of_store();
         self.say(Level::INFO, "server", "Exiting sentryban");
         self.log.flush();
+        for (reply_to, reply) in self.parting.drain(..) {
+            reply_to.send(reply);
+        }
     }
 }
 
