@@ -1,5 +1,6 @@
 //! The runner against the real nft, ipset, iptables and ip of this machine, in namespaces.
 
+#![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;

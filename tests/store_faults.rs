@@ -203,6 +203,8 @@ fn databases_of_others_and_of_the_future_are_left_as_they_are() {
     assert!(matches!(error, OpenError::Io { .. }), "{error:?}");
 }
 
+// Elsewhere a thread has no user of its own.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_directory_that_nobody_may_write_is_said() {
     if !rustix::process::geteuid().is_root() {
