@@ -250,15 +250,19 @@ fn what_happens_while_nobody_listens_makes_everybody_look() {
         };
         does(SetVerb::Exactly(roll(0))).unwrap();
         let mut other = Kernel::new(&own, Some(losses.clone()), false);
+        other.run(&batch(&guard, SetVerb::Start)).unwrap().unwrap();
+        // What we did ourselves makes everybody look, but nobody ask for all bans anew.
+        does(SetVerb::Exactly(roll(5000))).unwrap();
+        assert_eq!((other.disturbed(), other.bereft()), (Some(true), false));
         assert_eq!(other.disturbed(), Some(false));
-        let deaf = losses.deafen();
-        let deafer = losses.deafen();
+        let deaf = losses.deafen(&own);
+        let deafer = losses.deafen(&own);
         run("nft flush set inet sentryban sshd-addr4");
         drop(deaf);
         assert_eq!(other.disturbed(), Some(false));
         drop(deafer);
-        assert_eq!(other.disturbed(), Some(true));
-        assert_eq!(other.disturbed(), Some(false));
+        assert_eq!((other.disturbed(), other.bereft()), (Some(true), true));
+        assert_eq!((other.disturbed(), other.bereft()), (Some(false), false));
         // And from then on all is heard as before.
         run("nft flush chain inet sentryban sshd");
         let since = Instant::now();

@@ -504,7 +504,7 @@ impl Guard {
             self.thrift_due = Some(self.now.plus_secs(THRIFT_AT_START_S));
         }
         if outcome.stale || (outcome.lost && outcome.error.is_none()) {
-            let why = if outcome.lost { "was flushed by somebody" } else { "forgets bans soon" };
+            let why = if outcome.lost { "was changed by somebody" } else { "forgets bans soon" };
             let (jail, action) = (Arc::clone(&outcome.jail), Arc::clone(&outcome.action));
             let level = if outcome.lost { Level::WARNING } else { Level::INFO };
             let text = format!("[{jail}] {action}: the firewall {why}; all bans are made anew");

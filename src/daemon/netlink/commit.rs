@@ -78,7 +78,11 @@ impl Netlink {
         }
         let (bytes, first, last) = transaction.end();
         self.socket.used(last.wrapping_add(1));
-        self.socket.ask(bytes, first, last)
+        self.own.commits().count(|| {
+            let refusals = self.socket.ask(bytes, first, last);
+            let made = refusals.as_ref().is_ok_and(Vec::is_empty);
+            (refusals, made)
+        })
     }
 
     /// Sends a transaction without elements.

@@ -1,24 +1,12 @@
 //! Kernel: does the batches of plans by netlink, for the runner of a jail.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Duration,
-};
-
-use super::{Fault, Lost, Netlink, Own, Part, Sockets, Watch, nft::Home, watch::Ear};
+pub use super::losses::Losses;
+use super::{Fault, Netlink, Own, Part, Sockets, nft::Home};
 use crate::{
     action::sets::{Change, NftGuard, SetBatch, SetVerb},
     daemon::runner::exec::{Done, Failed, Why},
     net::Cidr,
 };
-
-/// After a socket failed the watch is opened anew after so long.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// So many elements of one batch are worth ceasing to listen for.
 const LOUD: usize = 500;
@@ -26,151 +14,8 @@ const LOUD: usize = 500;
 /// Of a long list one element in so many is asked for afterwards: about one of each transaction.
 const WITNESS_EVERY: usize = 2000;
 
-/// Sets that are not ours may stand in our table; so many are told apart.
-const SETS_MAX: usize = 4096;
-
 /// An element that lapses within so many seconds is no witness.
 const WITNESS_S: u64 = 120;
-
-/// Counts what others did to our table, for everybody who wants to know.
-#[derive(Clone, Debug, Default)]
-pub struct Losses(Arc<Heard>);
-
-#[derive(Debug, Default)]
-struct Heard {
-    count: AtomicU64,
-    taken: Mutex<Taken>,
-    listening: Mutex<Listening>,
-}
-
-/// How often somebody took elements out of sets.
-#[derive(Debug, Default)]
-struct Taken {
-    of: HashMap<String, u64>,
-    /// Out of which, nobody knows: all may be meant.
-    of_any: u64,
-}
-
-#[derive(Debug, Default)]
-struct Listening {
-    ear: Option<Ear>,
-    /// So many want silence.
-    deaf: usize,
-    /// It could not be made to listen again.
-    broken: bool,
-}
-
-impl Losses {
-    /// Begins to listen, on a thread of its own.
-    ///
-    /// # Errors
-    /// The kernel does not let us, or there is no thread.
-    pub fn watch(own: &Own) -> Result<Losses, Fault> {
-        let mut watch = Watch::open(own)?;
-        let losses = Losses::default();
-        losses.listening().ear = Some(watch.ear());
-        let (heard, own) = (Arc::downgrade(&losses.0), own.clone());
-        let work = move || {
-            loop {
-                let lost = watch.wait(None);
-                let Some(losses) = heard.upgrade().map(Losses) else { return };
-                match lost {
-                    Ok(lost) if lost.is_empty() => {}
-                    Ok(lost) => {
-                        losses.note_taken(&lost);
-                        losses.more();
-                    }
-                    Err(_) => {
-                        losses.more();
-                        thread::sleep(PAUSE);
-                        if let Ok(another) = Watch::open(&own) {
-                            watch = another;
-                            losses.replace(watch.ear());
-                        }
-                    }
-                }
-            }
-        };
-        thread::Builder::new().name("firewall".to_owned()).spawn(work).map_err(Fault::Socket)?;
-        Ok(losses)
-    }
-
-    /// Nothing is listened to until what this gives back is dropped; what happened meanwhile counts
-    /// as a loss then, whatever it was, so that everybody looks.
-    pub fn deafen(&self) -> Deaf<'_> {
-        let mut listening = self.listening();
-        listening.deaf += 1;
-        if listening.deaf == 1 {
-            listening.listen(false);
-        }
-        Deaf(self)
-    }
-
-    fn note_taken(&self, lost: &[Lost]) {
-        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        for one in lost {
-            match one {
-                Lost::Elements(set) if taken.of.len() < SETS_MAX || taken.of.contains_key(set) => {
-                    *taken.of.entry(set.clone()).or_default() += 1;
-                }
-                Lost::Elements(_) | Lost::Unknown => taken.of_any += 1,
-                // What else is lost is seen by whoever looks.
-                _ => {}
-            }
-        }
-    }
-
-    /// How often elements of these sets were taken out.
-    fn taken(&self, sets: &[String]) -> u64 {
-        let taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        sets.iter().filter_map(|set| taken.of.get(set)).sum::<u64>() + taken.of_any
-    }
-
-    fn more(&self) {
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn replace(&self, ear: Ear) {
-        let mut listening = self.listening();
-        listening.ear = Some(ear);
-        listening.broken = false;
-        if listening.deaf > 0 {
-            listening.listen(false);
-        }
-    }
-
-    fn listening(&self) -> MutexGuard<'_, Listening> {
-        self.0.listening.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// None if nobody tells.
-    fn count(&self) -> Option<u64> {
-        (!self.listening().broken).then(|| self.0.count.load(Ordering::Relaxed))
-    }
-}
-
-impl Listening {
-    fn listen(&mut self, on: bool) {
-        // Where it goes on listening although it should not, things are slower and nothing else.
-        let done = self.ear.as_ref().map(|ear| ear.listen(on));
-        self.broken = on && matches!(done, Some(Err(_)));
-    }
-}
-
-/// The time in which nobody listens.
-#[derive(Debug)]
-pub struct Deaf<'a>(&'a Losses);
-
-impl Drop for Deaf<'_> {
-    fn drop(&mut self) {
-        let mut listening = self.0.listening();
-        listening.deaf = listening.deaf.saturating_sub(1);
-        if listening.deaf == 0 {
-            listening.listen(true);
-            self.0.more();
-        }
-    }
-}
 
 /// A conversation that is opened when it is needed, and given up where it cannot be had.
 #[derive(Debug)]
@@ -257,7 +102,8 @@ impl Kernel {
             self.sets.extend(Home::ALL.iter().map(|home| home.name(&guard.sets)));
             self.taken = self.losses.as_ref().map_or(0, |losses| losses.taken(&self.sets));
         }
-        let deaf = self.losses.as_ref().filter(|_| is_loud(batch)).map(Losses::deafen);
+        let losses = self.losses.as_ref().filter(|_| is_loud(batch));
+        let deaf = losses.map(|losses| losses.deafen(&self.own));
         let applied = netlink.apply(batch);
         drop(deaf);
         // Only now, when all that comes is heard again: who emptied the sets meanwhile took some of

@@ -31,6 +31,7 @@ pub mod ipset;
 mod ipsets;
 pub mod links;
 mod listing;
+mod losses;
 pub mod nat;
 pub mod nft;
 mod option;

@@ -51,12 +51,47 @@ const DUMPS_MAX: usize = 5;
 pub struct Own {
     base: u32,
     next: Arc<AtomicU32>,
+    commits: Arc<Commits>,
+}
+
+/// What our sockets commit to nf_tables.
+#[derive(Debug, Default)]
+pub(super) struct Commits {
+    begun: AtomicU32,
+    ended: AtomicU32,
+    made: AtomicU32,
+}
+
+impl Commits {
+    /// Counts a transaction; `commit` says whether the kernel took it.
+    pub(super) fn count<T>(&self, commit: impl FnOnce() -> (T, bool)) -> T {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let (result, made) = commit();
+        self.made.fetch_add(u32::from(made), Ordering::SeqCst);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        result
+    }
+
+    /// So many were begun.
+    pub(super) fn begun(&self) -> u32 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// So many are over.
+    pub(super) fn ended(&self) -> u32 {
+        self.ended.load(Ordering::SeqCst)
+    }
+
+    /// So many changed something.
+    pub(super) fn made(&self) -> u32 {
+        self.made.load(Ordering::SeqCst)
+    }
 }
 
 impl Default for Own {
     fn default() -> Own {
         let base = 0x4000_0000 | (std::process::id() & 0x3fff) << 16;
-        Own { base, next: Arc::default() }
+        Own { base, next: Arc::default(), commits: Arc::default() }
     }
 }
 
@@ -67,6 +102,11 @@ impl Own {
     /// What they are in ours.
     pub(super) fn base(&self) -> u32 {
         self.base
+    }
+
+    /// What all our sockets committed.
+    pub(super) fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     /// True if a socket of ours caused it.

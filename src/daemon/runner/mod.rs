@@ -284,7 +284,8 @@ impl Worker {
     fn tell_bereft(&mut self) {
         for index in 0..self.posts.len() {
             if self.posts.get(index).is_some_and(Post::is_watched) {
-                let notes = vec!["somebody took elements out of our sets".to_owned()];
+                let notes =
+                    vec!["somebody took elements out of our sets, or may have done so".to_owned()];
                 self.tell(index, None, Came { lost: true, notes, ..Came::default() });
             }
         }
