@@ -194,11 +194,13 @@ struct Bereft {
 }
 
 impl Bereft {
+    /// `asked_for`: they were asked for just now, since a look found something missing. Who empties
+    /// a set is heard of for a while longer.
     fn is_due(&mut self, bereft: bool, asked_for: bool) -> bool {
-        self.waits = (self.waits || bereft) && !asked_for;
+        self.waits |= bereft;
         let rests = self.last.is_some_and(|last| last.seconds() < WATCH_SLOW_S);
-        let due = self.waits && !rests;
-        if due {
+        let due = self.waits && !rests && !asked_for;
+        if due || asked_for {
             (self.waits, self.last) = (false, Some(time::Stopwatch::start()));
         }
         due
@@ -333,4 +335,20 @@ struct Came {
     last: bool,
     error: Option<String>,
     notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_one_element_after_the_other_is_answered_once_a_while() {
+        let mut bereft = Bereft::default();
+        assert!(!bereft.is_due(false, false));
+        assert!(bereft.is_due(true, false));
+        assert!(!bereft.is_due(true, false) && bereft.waits, "later");
+        let mut emptied = Bereft::default();
+        assert!(!emptied.is_due(true, true) && !emptied.waits, "all come anyway");
+        assert!(!emptied.is_due(true, false) && emptied.waits, "what is heard of it later, too");
+    }
 }
