@@ -19,7 +19,7 @@ use std::{
     process::{Child, Stdio},
 };
 
-use alone::{Alone, ports};
+use alone::{Alone, has_nmap, ports};
 use common::{
     Dir,
     lab::{ATTACKER, Lab, VICTIM, VICTIM6, wait_for},
@@ -122,6 +122,20 @@ fn a_busy_port_shifts_no_number() {
     python(lab.attacker("python3"), &datagram);
     let said = host.wait("UDP port: 31337").join("\n");
     assert_eq!(ports(&said), [9, 31337].into(), "{said}");
+}
+
+#[test]
+fn a_busy_port_has_no_other_one_watched_in_its_place() {
+    if !has_nmap() {
+        return;
+    }
+    let Some(lab) = Lab::new() else { return };
+    let _busy = Service::start(&lab, "SOCK_STREAM", "0.0.0.0", 79);
+    let (mut host, _guard, _) = sensor(&lab, "fault-slot", "", "-stcp");
+    // portsentry 1.2 reports port 0.
+    alone::nmap(&lab, "-sS", VICTIM, "0,79,2000");
+    let said = host.wait("TCP port: 2000").join("\n");
+    assert_eq!(ports(&said), [2000].into(), "{said}");
 }
 
 #[test]
