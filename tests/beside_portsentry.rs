@@ -149,7 +149,8 @@ fn compare(mode: &str, services: &[u16], scans: &[(&str, &str)]) {
     let mut labs = Labs::default();
     let stories = [&package.join("usr/sbin/portsentry"), Path::new(OURS)].map(|program| {
         let lab = labs.get(mode, |lab| {
-            lab.run("sysctl -qw net.ipv4.icmp_ratelimit=0");
+            let unlimited = "echo 0 >/proc/sys/net/ipv4/icmp_ratelimit";
+            assert!(lab.victim("sh").args(["-c", unlimited]).status().unwrap().success());
             services.iter().for_each(|port| lab.serve(*port));
             let sources: BTreeSet<&str> = scans.iter().map(|(_, source)| *source).collect();
             sources.into_iter().for_each(|source| lab.attack_from(&[source]));

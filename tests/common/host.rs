@@ -42,6 +42,17 @@ pub fn package() -> Option<PathBuf> {
     Some(root)
 }
 
+/// False, said aloud, where one of these tools is missing.
+pub fn has(tools: &[&str]) -> bool {
+    tools.iter().all(|tool| {
+        let has = Command::new(tool).arg("--version").output().is_ok();
+        if !has {
+            missing(tool);
+        }
+        has
+    })
+}
+
 /// What a program told syslog.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Told {
@@ -206,6 +217,14 @@ impl Host {
         self.told.lock().unwrap().clone()
     }
 
+    /// Waits until all that was said so far is told.
+    fn catch_up(&self) {
+        let mark = format!("mark {}", self.told().len());
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(mark.as_bytes(), self.path("devlog")).unwrap();
+        wait_for("its syslog catches up", || self.told().iter().any(|one| one.text == mark));
+    }
+
     /// What was told as portsentry since this was asked last.
     pub fn news(&mut self) -> Vec<String> {
         let told = self.told();
@@ -267,7 +286,8 @@ impl Guard {
         let said = format!("{}{}", text(&out.stdout), text(&out.stderr));
         assert!(out.status.success(), "{arguments:?}: {said}");
         let mut lines = host.wait("is now active and listening.");
-        // One for each mode; a second one has been told by now.
+        // There is one for each mode, and all were said before ours went to the background.
+        host.catch_up();
         lines.extend(host.news());
         let pid = host.told().iter().rfind(|one| one.program == "portsentry").unwrap().pid;
         (Guard { pid }, lines)
