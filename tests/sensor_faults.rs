@@ -19,12 +19,12 @@ use std::{
     process::{Child, Stdio},
 };
 
-use alone::{Alone, ports};
+use alone::{Alone, has_nmap, ports};
 use common::{
     Dir,
     lab::{ATTACKER, Lab, VICTIM, VICTIM6, wait_for},
 };
-use host::{Guard, Host, OURS};
+use host::{Guard, Host, OURS, has};
 
 /// One who is nobody's gateway, and so may be blocked.
 const SCANNER: &str = "10.77.0.12";
@@ -125,6 +125,20 @@ fn a_busy_port_shifts_no_number() {
 }
 
 #[test]
+fn a_busy_port_has_no_other_one_watched_in_its_place() {
+    if !has_nmap() {
+        return;
+    }
+    let Some(lab) = Lab::new() else { return };
+    let _busy = Service::start(&lab, "SOCK_STREAM", "0.0.0.0", 79);
+    let (mut host, _guard, _) = sensor(&lab, "fault-slot", "", "-stcp");
+    // portsentry 1.2 reports port 0.
+    alone::nmap(&lab, "-sS", VICTIM, "0,79,2000");
+    let said = host.wait("TCP port: 2000").join("\n");
+    assert_eq!(ports(&said), [2000].into(), "{said}");
+}
+
+#[test]
 fn the_stealth_modes_could_not_bind_if_they_wanted() {
     let Some(mut lab) = Lab::new() else { return };
     let (mut host, guard, _) = sensor(&lab, "fault-bind", "", "-stcp");
@@ -188,6 +202,9 @@ fn a_service_hides_its_port_in_its_own_family() {
 
 #[test]
 fn a_port_that_the_firewall_drops_is_watched() {
+    if !has(&["iptables"]) {
+        return;
+    }
     let Some(mut lab) = Lab::new() else { return };
     lab.run("iptables -A INPUT -p tcp --dport 79 -j DROP");
     let (mut host, _guard, _) = sensor(&lab, "fault-firewall", "", "-stcp");
@@ -364,6 +381,9 @@ fn a_key_is_read_by_its_whole_name() {
 /// The commands that our own portsentry.conf shows: each blocks whom it should.
 #[test]
 fn the_commands_of_our_own_example_work() {
+    if !has(&["nft"]) {
+        return;
+    }
     let Some(mut lab) = Lab::new() else { return };
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("jails/portsentry.conf")).unwrap();

@@ -9,7 +9,7 @@ mod common;
 mod host;
 
 use common::lab::{Lab, VICTIM, text, wait_for};
-use host::{Guard, Host, OURS, package};
+use host::{Guard, Host, OURS, has, package};
 
 const SCANNER: &str = "10.77.0.12";
 const FRIEND: &str = "10.77.0.50";
@@ -19,7 +19,7 @@ const BLOCKED: &str = "has been blocked via dropped route";
 /// A host with Debian's files, these keys before them, and these modes; a scanner, a friend and a
 /// service.
 fn installed(name: &str, keys: &str, modes: [&str; 2]) -> Option<(Lab, Host)> {
-    let package = package()?;
+    let package = package().filter(|_| has(&["iptables", "nft", "ipset", "route"]))?;
     let mut lab = Lab::new()?;
     lab.attack_from(&[SCANNER, FRIEND]);
     lab.serve(SERVICE);

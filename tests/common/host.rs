@@ -42,6 +42,17 @@ pub fn package() -> Option<PathBuf> {
     Some(root)
 }
 
+/// False, said aloud, where one of these tools is missing.
+pub fn has(tools: &[&str]) -> bool {
+    tools.iter().all(|tool| {
+        let has = Command::new(tool).arg("--version").output().is_ok();
+        if !has {
+            missing(tool);
+        }
+        has
+    })
+}
+
 /// What a program told syslog.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Told {
@@ -78,6 +89,9 @@ impl Told {
         })
     }
 }
+
+/// Begins what we send to its syslog ourselves.
+const MARK: &str = "mark ";
 
 /// The directories whose content is the machine's, but for what is ours.
 const FARMS: [&str; 3] = ["etc", "var/lib", "dev"];
@@ -203,7 +217,17 @@ impl Host {
 
     /// All that was told to its syslog.
     pub fn told(&self) -> Vec<Told> {
-        self.told.lock().unwrap().clone()
+        let told = self.told.lock().unwrap();
+        told.iter().filter(|one| !one.text.starts_with(MARK)).cloned().collect()
+    }
+
+    /// Waits until all that was said so far is told.
+    fn catch_up(&self) {
+        let mark = format!("{MARK}{}", self.told().len());
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(mark.as_bytes(), self.path("devlog")).unwrap();
+        let is_there = || self.told.lock().unwrap().iter().any(|one| one.text == mark);
+        wait_for("its syslog catches up", is_there);
     }
 
     /// What was told as portsentry since this was asked last.
@@ -267,7 +291,8 @@ impl Guard {
         let said = format!("{}{}", text(&out.stdout), text(&out.stderr));
         assert!(out.status.success(), "{arguments:?}: {said}");
         let mut lines = host.wait("is now active and listening.");
-        // One for each mode; a second one has been told by now.
+        // There is one for each mode, and all were said before ours went to the background.
+        host.catch_up();
         lines.extend(host.news());
         let pid = host.told().iter().rfind(|one| one.program == "portsentry").unwrap().pid;
         (Guard { pid }, lines)

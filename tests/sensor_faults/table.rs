@@ -68,8 +68,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     (
         "a port that is busy at the start leaves rubbish in the list",
-        "tests/sensor_lab.rs",
-        "services_come_and_go",
+        "tests/sensor_faults.rs",
+        "a_busy_port_has_no_other_one_watched_in_its_place",
     ),
     (
         "watched ports are bound and listened to for a moment",
