@@ -321,7 +321,7 @@ fuzz_target!(|bytes: &[u8]| {
                         fragmented: false,
                     };
                     // The same over and over, as floods are.
-                    let times = if high && what % 16 == 12 { 40 } else { 1 };
+                    let times = if high && what % 16 == 12 { 10 } else { 1 };
                     (0..times).for_each(|_| guard.probe(&probe, facts));
                 }
             }
