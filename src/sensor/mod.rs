@@ -514,12 +514,16 @@ impl Sensor {
         if self.ignored.contains(source) {
             self.totals.ignored += 1;
             let marks = Marks { ignored: true, ..Marks::default() };
-            self.remark(report, marks, topic, now, effects);
+            if !is_banned {
+                self.remark(report, marks, topic, now, effects);
+            }
             return;
         }
         if !self.sources.hit(&self.settings.trigger, source, proto, port, now) {
             let marks = Marks { triggered: Some(false), ..Marks::default() };
-            self.remark(report, marks, topic, now, effects);
+            if !is_banned {
+                self.remark(report, marks, topic, now, effects);
+            }
             return;
         }
         self.totals.reported += 1;

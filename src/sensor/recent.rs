@@ -19,7 +19,8 @@ impl<K: Copy + Eq + Hash, V: Default> Recent<K, V> {
 
     /// The entry of a key, made if there is none.
     pub fn entry(&mut self, key: K) -> &mut V {
-        if !self.young.contains_key(&key) && self.young.len() >= self.half {
+        // In this order, since a look at the length costs nothing.
+        if self.young.len() >= self.half && !self.young.contains_key(&key) {
             self.turn();
         }
         let old = &mut self.old;

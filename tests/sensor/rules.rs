@@ -281,6 +281,18 @@ fn two_point_x_tells_of_what_does_not_count() {
 }
 
 #[test]
+fn two_point_x_says_nothing_of_who_is_banned() {
+    let trigger = Trigger { hits_tcp: 2, ..Trigger::default() };
+    let mut bench = Bench::new(Settings { trigger, form: Form::Two, ..advanced() });
+    bench.sensor.set_banned(cidr("10.77.0.0/24"), true);
+    bench.syn(HOST, 79);
+    assert!(bench.lines().is_empty(), "below the trigger");
+    bench.sensor.set_ignored(Some(&[cidr("10.77.0.1/32")]), bench.now, &mut bench.effects);
+    bench.syn(HOST, 79);
+    assert!(bench.lines().is_empty(), "ignored");
+}
+
+#[test]
 fn names_are_written_when_they_come_and_hold_up_nothing_else() {
     let mut bench = Bench::new(Settings { resolve: true, ..advanced() });
     bench.syn(HOST, 79);
