@@ -20,7 +20,7 @@ use indexmap::IndexMap;
 pub use crate::jail::{
     Act, ActionRule, Ask, BanState, BanView, Banned, Effects, Entry, History, IgnoreEntry, Jail,
     Level, Logger, NoHistory, Note, Outcome, Past, Reason, Restored, Rules, Session, Surroundings,
-    Totals, UnbanCause, Unbanned, Verb, VerbKind, Why, file_entries,
+    Totals, UnbanWhy, Unbanned, Verb, VerbKind, Why, file_entries,
 };
 use crate::{
     jail::{Around, Chance, Scene},

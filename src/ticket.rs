@@ -1,7 +1,10 @@
 //! What travels down the street: failures on their way to a jail, bans on their way to a firewall.
 
+mod entry;
+
 use std::{fmt, net::IpAddr, sync::Arc};
 
+pub use entry::{Counters, Entry, UnbanWhy};
 use serde::{Deserialize, Serialize};
 
 use crate::{

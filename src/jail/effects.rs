@@ -6,7 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::ticket::{Ban, Id, JailName, Ticket};
+use crate::ticket::{Ban, Entry, Id, JailName, Ticket};
 
 /// So many bans are put in one [`Act`] at most.
 pub const BANS_PER_ACT_MAX: usize = 4096;
@@ -27,76 +27,6 @@ pub struct Effects {
     pub files: Vec<PathBuf>,
     /// Lines for the log.
     pub notes: Vec<Note>,
-}
-
-/// What the store is to remember.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Entry {
-    /// A failure counted, with its evidence: it goes on counting after a restart.
-    Failure {
-        /// Whose jail.
-        jail: JailName,
-        /// Id as counted (cut to its prefix), time, evidence.
-        ticket: Ticket,
-    },
-    /// A ban was decided. The failures of its id up to now no longer count.
-    Ban {
-        /// Whose jail.
-        jail: JailName,
-        /// The ban; its evidence is that of the last failure alone.
-        ban: Ban,
-        /// Somebody ordered it: neither a change of `bantime` nor of `ignoreip` touches it.
-        ordered: bool,
-    },
-    /// The failures of an id up to now no longer count, though they led to no (new) ban.
-    Spent {
-        /// Whose jail.
-        jail: JailName,
-        /// Whose.
-        id: Id,
-    },
-    /// A running ban has another end (its `from` and `time` are the new ones).
-    Prolong {
-        /// Whose jail.
-        jail: JailName,
-        /// The ban as it is now.
-        ban: Ban,
-        /// As in [`Entry::Ban`]: an order may make it one.
-        ordered: bool,
-    },
-    /// A ban is over.
-    Unban {
-        /// Whose jail.
-        jail: JailName,
-        /// Whose ban.
-        id: Id,
-        /// Why.
-        why: UnbanCause,
-    },
-    /// Somebody ordered a clean slate for an id that is not banned now: its past bans, too, are
-    /// forgotten.
-    Forget {
-        /// Whose jail.
-        jail: JailName,
-        /// Whose.
-        id: Id,
-    },
-    /// All bans of a jail are over by order, its past ones and its failures forgotten.
-    UnbanAll {
-        /// Whose jail.
-        jail: JailName,
-    },
-}
-
-/// Why a ban is over.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UnbanCause {
-    /// Its time was over. It stays in the history, on which later bans grow.
-    Lapsed,
-    /// Somebody ordered it. History forgets this ban.
-    Ordered,
-    /// The id is ignored now, or protected.
-    Ignored,
 }
 
 /// Something for the banactions of a jail.

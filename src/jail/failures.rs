@@ -4,12 +4,12 @@ use super::{
     BANS_MAX, Jail, Scene,
     ask::Step,
     bans::{BanState, Slot},
-    effects::{Ask, Entry, Level, Logger, Verb, VerbKind},
+    effects::{Ask, Level, Logger, Verb, VerbKind},
     ignore::{Reason, Verdict, guard},
     words::{cut, moment, shown, span},
 };
 use crate::{
-    ticket::{Ban, BanTime, Id, Ticket},
+    ticket::{Ban, BanTime, Entry, Id, Ticket},
     time::Timestamp,
 };
 

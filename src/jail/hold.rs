@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::{
     Jail, Restored, Scene,
     bans::Slot,
-    effects::{BANS_PER_ACT_MAX, Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
+    effects::{BANS_PER_ACT_MAX, Level, Logger, Outcome, Verb, VerbKind},
     ignore::{Verdict, guard},
     rules::DECIDERS_MAX,
     words::{moment, one_line, shown, span},
 };
 use crate::{
-    ticket::{BanTime, Id},
+    ticket::{BanTime, Entry, Id, UnbanWhy},
     time::Timestamp,
 };
 
@@ -81,7 +81,7 @@ impl Jail {
             // Who is out and has since become a friend was banned before he was one.
             let friend = guard(&self.rules, scene.around, &ban.id).is_some()
                 || (!ordered && matches!(self.ignore.judge(&ban.id), Verdict::Ignored(_)));
-            let why = if friend { UnbanCause::Ignored } else { UnbanCause::Lapsed };
+            let why = if friend { UnbanWhy::Ignored } else { UnbanWhy::Lapsed };
             if over && scene.hold_until.is_none_or(|hold| hold <= scene.now) || friend {
                 // Whatever outlived the last daemon may still hold it.
                 self.lift(Slot::new(&ban, ordered, 0), why, scene);

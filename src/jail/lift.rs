@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ENDS_PER_TURN_MAX, Jail, Scene,
     bans::Slot,
-    effects::{Entry, Level, Logger, Outcome, UnbanCause, Verb, VerbKind},
+    effects::{Level, Logger, Outcome, Verb, VerbKind},
     hold::{backoff, is_stale},
     rules::DECIDERS_MAX,
     words::shown,
 };
-use crate::{ticket::Id, time::Timestamp};
+use crate::{
+    ticket::{Entry, Id, UnbanWhy},
+    time::Timestamp,
+};
 
 /// While so many bans are being lifted, no further one ends: the banactions cannot keep up.
 pub const LIFTS_MAX: usize = 65_536;
@@ -97,12 +100,12 @@ impl Jail {
                 break;
             }
             let Some(slot) = self.bans.pop_over(scene.now) else { break };
-            self.lift(slot, UnbanCause::Lapsed, scene);
+            self.lift(slot, UnbanWhy::Lapsed, scene);
         }
     }
 
     /// A ban that is no longer in the list is taken from the store and from the actions.
-    pub(super) fn lift(&mut self, slot: Slot, why: UnbanCause, scene: &mut Scene<'_>) {
+    pub(super) fn lift(&mut self, slot: Slot, why: UnbanWhy, scene: &mut Scene<'_>) {
         let (jail, id) = (self.name.clone(), slot.id.clone());
         scene.effects.store.push(Entry::Unban { jail, id: id.clone(), why });
         if self.deciders == 0 {

@@ -37,21 +37,20 @@ use std::{
     sync::Arc,
 };
 
+pub use ask::COMMAND_WAIT_S;
 pub use bans::{BanState, BanView};
-pub use effects::{
-    Act, Ask, Effects, Entry, Level, Logger, Note, Outcome, UnbanCause, Verb, VerbKind,
-};
+pub use effects::{Act, Ask, Effects, Level, Logger, Note, Outcome, Verb, VerbKind};
 pub use formula::{FORMULA_BYTES_MAX, Formula, FormulaError};
 pub use ignore::{Around, Reason, Session, Surroundings, file_entries};
 pub use orders::{Banned, Unbanned, Why};
 pub use rules::{ActionRule, IgnoreCache, IgnoreEntry, Increment, Rules};
 
+pub use crate::ticket::{Entry, UnbanWhy};
 use crate::{
     ticket::{Ban, BanTime, Id, JailName},
     time::{Timestamp, Zone},
 };
 use ask::Asks;
-pub use ask::COMMAND_WAIT_S;
 use bans::BanList;
 use counter::Counter;
 use hold::{Restores, Sweep};

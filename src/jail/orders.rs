@@ -9,7 +9,7 @@ use std::{
 use super::{
     Jail, Scene,
     bans::{BanView, Slot},
-    effects::{Entry, Level, Logger, UnbanCause},
+    effects::{Level, Logger},
     failures::Cause,
     ignore::{Around, IgnoreList, Reason, Surroundings, Verdict, guard},
     rules::{IgnoreEntry, Rules},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     net::Cidr,
-    ticket::{BanTime, Evidence, Id, JailName, Ticket},
+    ticket::{BanTime, Entry, Evidence, Id, JailName, Ticket, UnbanWhy},
     time::Timestamp,
 };
 
@@ -113,7 +113,7 @@ impl Jail {
             for number in numbers {
                 if let Some(slot) = self.bans.remove(number) {
                     self.spend(&slot.id, scene);
-                    self.lift(slot, UnbanCause::Ordered, scene);
+                    self.lift(slot, UnbanWhy::Ordered, scene);
                     unbanned.lifted += 1;
                 }
             }
@@ -247,7 +247,7 @@ impl Jail {
                 let text = format!("Ignore {} by {reason}", shown(&slot.id));
                 self.note(scene, Level::Info, Logger::Filter, &text);
             }
-            self.lift(slot, UnbanCause::Ignored, scene);
+            self.lift(slot, UnbanWhy::Ignored, scene);
         }
     }
 

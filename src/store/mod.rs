@@ -21,9 +21,8 @@
 //! told by [`Store::take_notices`]. A database of fail2ban, or of any other program, is refused and
 //! never touched.
 //!
-//! Begin with `entry.rs` (what is written), then `schema.rs`.
+//! Begin with `ticket/entry.rs` (what is written), then `schema.rs`.
 
-mod entry;
 mod error;
 mod file;
 pub mod import;
@@ -41,9 +40,9 @@ use std::{ops::Deref, path::PathBuf};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 
+pub use crate::ticket::{Counters, Entry, UnbanWhy};
 use crate::time::Timestamp;
 
-pub use entry::{Counters, Entry, UnbanWhy};
 pub use error::{Notice, OpenError, StoreError};
 pub use past::{JailRow, Merged, Past, PastBan};
 pub use read::Reader;

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::entry::Entry;
-use crate::{ticket::Evidence, time::Timestamp};
+use crate::{
+    ticket::{Entry, Evidence},
+    time::Timestamp,
+};
 
 /// So many entries wait at most.
 pub(super) const ENTRIES_MAX: usize = 100_000;

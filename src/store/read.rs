@@ -5,7 +5,6 @@ use std::{cell::RefCell, collections::HashMap, path::Path, sync::Arc};
 use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::{
-    entry::{Counters, UnbanWhy},
     error::StoreError,
     file,
     past::{JailRow, Merged, Past, PastBan},
@@ -13,7 +12,7 @@ use super::{
     write::text,
 };
 use crate::{
-    ticket::{Ban, Evidence, Id, JailName, Ticket},
+    ticket::{Ban, Counters, Evidence, Id, JailName, Ticket, UnbanWhy},
     time::Timestamp,
 };
 

@@ -9,12 +9,11 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    entry::{Entry, UnbanWhy},
     row::{cut, read_evidence, signed, write_evidence},
     young::Young,
 };
 use crate::{
-    ticket::{Ban, Evidence, Id, JailName, Ticket},
+    ticket::{Ban, Entry, Evidence, Id, JailName, Ticket, UnbanWhy},
     time::Timestamp,
 };
 

@@ -9,7 +9,7 @@ use std::{
 
 use sentryban::{
     engine::{
-        Act, Effects, Entry, History, Input, Outcome, Past, Restored, UnbanCause, Verb, VerbKind,
+        Act, Effects, Entry, History, Input, Outcome, Past, Restored, UnbanWhy, Verb, VerbKind,
     },
     ticket::{Ban, Id, Ticket},
 };
@@ -49,7 +49,10 @@ impl Store {
         | Entry::Prolong { jail, .. }
         | Entry::Unban { jail, .. }
         | Entry::Forget { jail, .. }
-        | Entry::UnbanAll { jail }) = entry;
+        | Entry::UnbanAll { jail }) = entry
+        else {
+            unreachable!("no jail writes {entry:?}")
+        };
         let mut jails = self.jails.borrow_mut();
         let stored = jails.entry(jail.to_string()).or_default();
         match entry {
@@ -71,7 +74,7 @@ impl Store {
             Entry::Unban { id, why, .. } => {
                 let known = stored.bans.remove(id);
                 assert!(known.is_some(), "{jail}: {id} is unbanned and not banned");
-                if *why == UnbanCause::Ordered {
+                if *why == UnbanWhy::Ordered {
                     stored.past.remove(id);
                 }
             }
@@ -79,6 +82,7 @@ impl Store {
                 stored.past.remove(id);
             }
             Entry::UnbanAll { .. } => *stored = Stored::default(),
+            other => unreachable!("no jail writes {other:?}"),
         }
     }
 

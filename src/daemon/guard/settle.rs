@@ -14,7 +14,7 @@ use crate::{
     engine::Effects,
     jail::{self, Act, Verb, VerbKind},
     source::Position,
-    store::{self, Entry, UnbanWhy},
+    store::{self, Entry},
     ticket::{Ban, BanTime, Evidence, Id, JailName},
     time::Timestamp,
 };
@@ -40,7 +40,6 @@ impl Guard {
     /// Takes what the engine wants written, in its order, behind what is there.
     pub(super) fn gather(&mut self) {
         for entry in self.effects.store.drain(..) {
-            let entry = written(entry);
             if let Some(stand_in) = &mut self.stand_in {
                 stand_in.note(&entry);
             }
@@ -323,26 +322,6 @@ fn joined(lines: &[Arc<str>]) -> String {
         text.push_str(line);
     }
     text
-}
-
-/// An entry of the engine's, in the store's words.
-fn written(entry: jail::Entry) -> Entry {
-    match entry {
-        jail::Entry::Failure { jail, ticket } => Entry::Failure { jail, ticket },
-        jail::Entry::Ban { jail, ban, ordered } => Entry::Ban { jail, ban, ordered },
-        jail::Entry::Spent { jail, id } => Entry::Spent { jail, id },
-        jail::Entry::Prolong { jail, ban, ordered } => Entry::Prolong { jail, ban, ordered },
-        jail::Entry::Unban { jail, id, why } => {
-            let why = match why {
-                jail::UnbanCause::Lapsed => UnbanWhy::Lapsed,
-                jail::UnbanCause::Ordered => UnbanWhy::Ordered,
-                jail::UnbanCause::Ignored => UnbanWhy::Ignored,
-            };
-            Entry::Unban { jail, id, why }
-        }
-        jail::Entry::Forget { jail, id } => Entry::Forget { jail, id },
-        jail::Entry::UnbanAll { jail } => Entry::UnbanAll { jail },
-    }
 }
 
 /// How far a source is read, in the store's words.

@@ -1,11 +1,10 @@
-//! What is written down: the entries of a batch.
+//! What is written down: jails say what is to be remembered, the daemon adds how far it has read, and
+//! the store keeps it.
 
 use std::sync::Arc;
 
-use crate::{
-    ticket::{Ban, Id, JailName, Ticket},
-    time::Timestamp,
-};
+use super::{Ban, Id, JailName, Ticket};
+use crate::time::Timestamp;
 
 /// One thing that happened. Entries of one batch are written in their order and all at once: after
 /// a crash either all of them are there or none.
@@ -36,9 +35,9 @@ pub enum Entry {
     Ban {
         /// In which jail.
         jail: JailName,
-        /// The ban.
+        /// The ban. A jail gives it the evidence of the last failure alone.
         ban: Ban,
-        /// Somebody ordered it.
+        /// Somebody ordered it: neither a change of `bantime` nor of `ignoreip` touches it.
         ordered: bool,
     },
     /// The failures of an id are forgotten, though they led to no ban.
@@ -130,7 +129,7 @@ pub enum UnbanWhy {
     /// Its time was over.
     Lapsed,
     /// Somebody lifted it: it and those before it in this jail do not count any more. Such an entry
-    /// is on the disk before [`commit`](super::Store::commit) returns: not even a power cut brings
+    /// is on the disk before [`commit`](crate::store::Store::commit) returns: not even a power cut brings
     /// the ban back.
     Ordered,
     /// The id is ignored now, or protected.
@@ -140,7 +139,8 @@ pub enum UnbanWhy {
 }
 
 impl UnbanWhy {
-    pub(super) fn code(self) -> i64 {
+    /// The number under which the store keeps it.
+    pub fn code(self) -> i64 {
         match self {
             UnbanWhy::Lapsed => 0,
             UnbanWhy::Ordered => 1,
@@ -149,7 +149,8 @@ impl UnbanWhy {
         }
     }
 
-    pub(super) fn from_code(code: i64) -> UnbanWhy {
+    /// What such a number stands for.
+    pub fn from_code(code: i64) -> UnbanWhy {
         match code {
             1 => UnbanWhy::Ordered,
             2 => UnbanWhy::Ignored,
