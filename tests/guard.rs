@@ -65,6 +65,8 @@ fn a_month_on(banaction: &str, flush: &[&str], foreign: &str) {
         assert_eq!(lab.probe(scanner, 22), "open", "before");
     }
 
+    // What stands in a log when it is opened counts by its dates, and these are old.
+    server.wait_log("Added logfile: '");
     append(&dir, LINES);
     for scanner in SCANNERS {
         server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
@@ -201,6 +203,8 @@ fn a_month_on_a_recording_ipfw() {
         return common::skip("a server that may run firewall commands takes root");
     }
     let server = Server::start_with(None, dir.path(), &[], &[("PATH", &path)]);
+    // What stands in a log when it is opened counts by its dates, and these are old.
+    server.wait_log("Added logfile: '");
     append(&dir, LINES);
     for scanner in SCANNERS {
         server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
