@@ -38,8 +38,16 @@ fn jail_local(dir: &Dir, banaction: &str) {
     dir.file("etc/jail.local", text);
 }
 
+/// Lines with the present before them: what stands in a log before it is first read to its end
+/// counts by its dates.
 fn append(dir: &Dir, lines: &str) {
     let path = dir.path().join("messages");
+    let stamp = chrono::Local::now().format("%b %e %H:%M:%S").to_string();
+    let lines: String = lines
+        .lines()
+        .filter_map(|line| line.get(stamp.len()..))
+        .map(|rest| format!("{stamp}{rest}\n"))
+        .collect();
     let mut file = fs::OpenOptions::new().append(true).open(path).unwrap();
     file.write_all(lines.as_bytes()).unwrap();
 }
@@ -65,8 +73,6 @@ fn a_month_on(banaction: &str, flush: &[&str], foreign: &str) {
         assert_eq!(lab.probe(scanner, 22), "open", "before");
     }
 
-    // What stands in a log when it is opened counts by its dates, and these are old.
-    server.wait_log("Added logfile: '");
     append(&dir, LINES);
     for scanner in SCANNERS {
         server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
@@ -203,8 +209,6 @@ fn a_month_on_a_recording_ipfw() {
         return common::skip("a server that may run firewall commands takes root");
     }
     let server = Server::start_with(None, dir.path(), &[], &[("PATH", &path)]);
-    // What stands in a log when it is opened counts by its dates, and these are old.
-    server.wait_log("Added logfile: '");
     append(&dir, LINES);
     for scanner in SCANNERS {
         server.wait_log(&format!("NOTICE  [portsentry] Ban {scanner}\n"));
