@@ -22,6 +22,7 @@ use crate::{
         privilege,
         runner::{exec::Executor, tools::Tools},
         start::{self, Fork, Herald, PidFile, Refusal, RefusalKind},
+        turns,
     },
     sensor::{Block, Decoded, Decoder, Effects, Facts, Link, Mode, Probe, Proto, Sensor, Settings},
     source::{capture::Capture, pcap::Packets},
@@ -87,6 +88,8 @@ fn stand(alone: Alone, herald: &mut Herald) -> Result<(), Refusal> {
         iterator::Signals,
     };
     let Alone { spec, again, foreground, pidfile, warn: _ } = alone;
+    // Without them it goes on as before.
+    let _ = turns::ask_for_short_ones();
     let refused =
         |error: io::Error| Refusal::new(RefusalKind::Unavailable, format!("cannot start: {error}"));
     let target = if foreground { "STDERR" } else { "SYSLOG" };
