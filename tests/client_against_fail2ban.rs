@@ -111,6 +111,15 @@ fn configuration(dir: &Dir) {
 /// only the exit codes are the same: what is wrong is said in other words.
 const COMMANDS: &str = include_str!("data/client-commands.txt");
 
+/// `status` without its last line about resting jails, which fail2ban does not have: there, one looks
+/// like any other.
+fn without_idle(text: &str) -> String {
+    match text.split_once("\n`- Idle:\t") {
+        Some((before, _)) => format!("{}\n", before.replace("\n|- Jail list:", "\n`- Jail list:")),
+        None => text.to_owned(),
+    }
+}
+
 #[test]
 fn every_command_looks_as_that_of_fail2ban() {
     let dir = Dir::new("client");
@@ -136,7 +145,7 @@ fn every_command_looks_as_that_of_fail2ban() {
         let (theirs, their_code) = real.ask(&words);
         let mut own = Command::new(env!("CARGO_BIN_EXE_sentryban-client"));
         let own = own.arg("-s").arg(&socket).args(&words).stdin(Stdio::null()).output().unwrap();
-        let ours = without_times(&String::from_utf8(own.stdout).unwrap());
+        let ours = without_idle(&without_times(&String::from_utf8(own.stdout).unwrap()));
         let our_code = own.status.code().unwrap();
         let theirs = without_times(&theirs.replace(&host, "<HOST>"));
         if their_code != our_code || (!only_code && theirs != ours) {
