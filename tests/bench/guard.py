@@ -44,7 +44,7 @@ import time
 from pathlib import Path
 
 from kernel import Counter, Wait, inside
-from run import Fault, machine, thousands
+from run import Fault, report, thousands
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -745,18 +745,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="sentryban-bench-") as folder:
         bench = Bench(options, Path(folder))
-        command = "tests/bench/guard.py " + " ".join(a for a in sys.argv[1:] if a != "--record")
-        text = ["## %s, the guard" % time.strftime("%Y-%m-%d"), "", machine() + ".",
-                "; ".join(bench.versions()) + ".", "", "`%s`" % command.strip(), ""]
-        print("\n".join(text), flush=True)
-        for name in options.cases.split(","):
-            title, rows, goals = cases[name](bench)
-            part = ["### " + title, "", *rows, "", *goals, ""]
-            print("\n".join(part), flush=True)
-            text += part
-    if options.record:
-        with open(HERE / "RESULTS.md", "a", encoding="utf-8") as f:
-            f.write("\n" + "\n".join(text).rstrip() + "\n")
+        report("guard.py", ", the guard", bench.versions(), cases, bench, options)
 
 
 if __name__ == "__main__":

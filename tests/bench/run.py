@@ -364,6 +364,22 @@ def machine():
     return "%d × %s, Linux %s" % (os.cpu_count(), name, platform.release())
 
 
+def report(script, what, programs, cases, bench, options):
+    """Runs the cases that were asked for and prints what each comes to; --record keeps it."""
+    command = "tests/bench/%s " % script + " ".join(a for a in sys.argv[1:] if a != "--record")
+    text = ["## %s%s" % (time.strftime("%Y-%m-%d"), what), "", machine() + ".",
+            "; ".join(programs) + ".", "", "`%s`" % command.strip(), ""]
+    print("\n".join(text), flush=True)
+    for name in options.cases.split(","):
+        title, rows, goals = cases[name](bench)
+        part = ["### " + title, "", *rows, "", *goals, ""]
+        print("\n".join(part), flush=True)
+        text += part
+    if options.record:
+        with open(HERE / "RESULTS.md", "a", encoding="utf-8") as f:
+            f.write("\n" + "\n".join(text).rstrip() + "\n")
+
+
 def main():
     cases = {"one": case_one, "sshd": case_sshd, "many": case_many}
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -384,18 +400,7 @@ def main():
 
     with tempfile.TemporaryDirectory(prefix="sentryban-bench-") as folder:
         bench = Bench(options, Path(folder))
-        command = "tests/bench/run.py " + " ".join(a for a in sys.argv[1:] if a != "--record")
-        text = ["## %s" % time.strftime("%Y-%m-%d"), "", machine() + ".",
-                "; ".join(versions(bench)) + ".", "", "`%s`" % command.strip(), ""]
-        print("\n".join(text), flush=True)
-        for name in options.cases.split(","):
-            title, rows, goals = cases[name](bench)
-            part = ["### " + title, "", *rows, "", *goals, ""]
-            print("\n".join(part), flush=True)
-            text += part
-    if options.record:
-        with open(HERE / "RESULTS.md", "a", encoding="utf-8") as f:
-            f.write("\n" + "\n".join(text).rstrip() + "\n")
+        report("run.py", "", versions(bench), cases, bench, options)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ from pathlib import Path
 
 from guard import DEADLINE_S, Namespace, goal, hear_one, percentile, spread
 from kernel import inside
-from run import Fault, machine, thousands
+from run import Fault, report, thousands
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -593,18 +593,7 @@ def main():
         bench = Bench(options, Path(folder))
         if options.no_peers:
             bench.portsentry, bench.sensors = None, [Sentryban]
-        command = "tests/bench/sensor.py " + " ".join(a for a in sys.argv[1:] if a != "--record")
-        text = ["## %s, the sensor" % time.strftime("%Y-%m-%d"), "", machine() + ".",
-                "; ".join(bench.versions()) + ".", "", "`%s`" % command.strip(), ""]
-        print("\n".join(text), flush=True)
-        for name in options.cases.split(","):
-            title, rows, goals = cases[name](bench)
-            part = ["### " + title, "", *rows, "", *goals, ""]
-            print("\n".join(part), flush=True)
-            text += part
-    if options.record:
-        with open(HERE / "RESULTS.md", "a", encoding="utf-8") as f:
-            f.write("\n" + "\n".join(text).rstrip() + "\n")
+        report("sensor.py", ", the sensor", bench.versions(), cases, bench, options)
 
 
 if __name__ == "__main__":
