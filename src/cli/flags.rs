@@ -42,6 +42,16 @@ pub struct Flag {
     pub long_doc: &'static str,
 }
 
+/// A flag without names yet: `Flag { long: &["json"], ..flag("json", …) }`.
+pub const fn flag(
+    id: &'static str,
+    takes: Takes,
+    short_doc: &'static str,
+    long_doc: &'static str,
+) -> Flag {
+    Flag { id, short: None, long: &[], takes, short_doc, long_doc }
+}
+
 /// A word of the command line that is no flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Word {

@@ -75,15 +75,7 @@ impl Reader {
             let mut number = 0;
             while let Some(row) = rows.next()? {
                 let Some(jail) = jails.get(&row.get::<_, i64>(0)?) else { continue };
-                let ban = Ban {
-                    id: row::id(row, 1)?,
-                    from: row::time(row, 2)?,
-                    time: row::bantime(row.get(3)?),
-                    count: row::count(row, 4)?,
-                    failures: row::count(row, 5)?,
-                    restored: true,
-                    evidence: evidence.clone(),
-                };
+                let ban = ban(row, &evidence)?;
                 each(jail, ban, row.get(6)?);
                 number += 1;
             }
@@ -258,6 +250,7 @@ impl Reader {
     ) -> Result<u64, StoreError> {
         self.ask(|db| {
             let jails = names(db)?;
+            let evidence = Arc::new(Evidence::default());
             let mut bans = db.prepare(
                 "SELECT jail, id, begun, bantime, count, failures, ended FROM history \
                  WHERE NOT forgiven ORDER BY num",
@@ -266,15 +259,7 @@ impl Reader {
             let mut number = 0;
             while let Some(row) = rows.next()? {
                 let Some(jail) = jails.get(&row.get::<_, i64>(0)?) else { continue };
-                let ban = Ban {
-                    id: row::id(row, 1)?,
-                    from: row::time(row, 2)?,
-                    time: row::bantime(row.get(3)?),
-                    count: row::count(row, 4)?,
-                    failures: row::count(row, 5)?,
-                    restored: true,
-                    evidence: Arc::default(),
-                };
+                let ban = ban(row, &evidence)?;
                 each(jail, ban, row::time(row, 6)?);
                 number += 1;
             }
@@ -379,6 +364,19 @@ impl Reader {
 
 /// The newest bans of an id that [`Reader::merged`] looks at.
 const MERGED_BANS_MAX: usize = 1000;
+
+/// A row that begins with the jail, the id, and what a ban is.
+fn ban(row: &Row<'_>, evidence: &Arc<Evidence>) -> rusqlite::Result<Ban> {
+    Ok(Ban {
+        id: row::id(row, 1)?,
+        from: row::time(row, 2)?,
+        time: row::bantime(row.get(3)?),
+        count: row::count(row, 4)?,
+        failures: row::count(row, 5)?,
+        restored: true,
+        evidence: Arc::clone(evidence),
+    })
+}
 
 fn names(db: &Connection) -> rusqlite::Result<HashMap<i64, JailName>> {
     db.prepare("SELECT jail, name FROM jails")?

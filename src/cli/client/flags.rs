@@ -2,7 +2,7 @@
 //!
 //! The commands behind the flags stand in another table: `control/commands/table.rs`.
 
-use crate::cli::flags::{Flag, Takes, Tool, Word};
+use crate::cli::flags::{Flag, Takes, Tool, Word, flag};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -23,15 +23,6 @@ which may stand anywhere.",
     later: &[],
     frame: include_str!("../../../man/sentryban-client.1.in"),
 };
-
-const fn flag(
-    id: &'static str,
-    takes: Takes,
-    short_doc: &'static str,
-    long_doc: &'static str,
-) -> Flag {
-    Flag { id, short: None, long: &[], takes, short_doc, long_doc }
-}
 
 const FLAGS: &[Flag] = &[
     Flag {

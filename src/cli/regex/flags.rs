@@ -2,7 +2,7 @@
 //!
 //! What the words mean is read off in `options.rs`.
 
-use crate::cli::flags::{Flag, Takes, Tool, Word};
+use crate::cli::flags::{Flag, Takes, Tool, Word, flag};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -65,15 +65,6 @@ If the text is the path of a filter file, the ignoreregexes of that file are tak
     later: &[],
     frame: include_str!("../../../man/sentryban-regex.1.in"),
 };
-
-const fn flag(
-    id: &'static str,
-    takes: Takes,
-    short_doc: &'static str,
-    long_doc: &'static str,
-) -> Flag {
-    Flag { id, short: None, long: &[], takes, short_doc, long_doc }
-}
 
 const FLAGS: &[Flag] = &[
     Flag {

@@ -1,6 +1,6 @@
 //! The table of `sentryban-server`: fail2ban-server's command line, and a few words more.
 
-use crate::cli::flags::{Flag, Takes, Tool};
+use crate::cli::flags::{Flag, Takes, Tool, flag};
 
 /// The tool.
 pub const TOOL: Tool = Tool {
@@ -12,15 +12,6 @@ pub const TOOL: Tool = Tool {
     later: &[],
     frame: include_str!("../../../man/sentryban-server.8.in"),
 };
-
-const fn flag(
-    id: &'static str,
-    takes: Takes,
-    short_doc: &'static str,
-    long_doc: &'static str,
-) -> Flag {
-    Flag { id, short: None, long: &[], takes, short_doc, long_doc }
-}
 
 const FLAGS: &[Flag] = &[
     Flag {
