@@ -6,28 +6,13 @@ mod common;
 #[path = "common/netns.rs"]
 mod netns;
 
-use netns::{in_namespace, run};
+use netns::{add, delete, in_namespace, net, run};
 use sentryban::{
     action::sets::{Change, IpsetGuard, SetBatch, SetVerb, Sets},
     daemon::runner::libipset::Libipset,
     net::Cidr,
     ticket::Family,
 };
-
-fn net(text: &str) -> Cidr {
-    match text.split_once('/') {
-        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
-        None => Cidr::new(text.parse().unwrap(), 128),
-    }
-}
-
-fn add(text: &str, timeout_s: Option<u64>) -> Change {
-    Change::Add { net: net(text), timeout_s }
-}
-
-fn delete(text: &str) -> Change {
-    Change::Delete { net: net(text) }
-}
 
 fn guard(family: Family, maxelem: u32) -> IpsetGuard {
     let sets = Sets {

@@ -6,28 +6,13 @@ mod common;
 #[path = "common/netns.rs"]
 mod netns;
 
-use netns::{in_namespace, run};
+use netns::{add, delete, in_namespace, net, run};
 use sentryban::{
     action::sets::{Change, IpsetGuard, SetBatch, SetVerb, Sets},
     daemon::netlink::{Applied, Element, Fault, Guard, Lost, Netlink, Own, Part},
     net::Cidr,
     ticket::Family,
 };
-
-fn net(text: &str) -> Cidr {
-    match text.split_once('/') {
-        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
-        None => Cidr::new(text.parse().unwrap(), 128),
-    }
-}
-
-fn add(text: &str, timeout_s: Option<u64>) -> Change {
-    Change::Add { net: net(text), timeout_s }
-}
-
-fn delete(text: &str) -> Change {
-    Change::Delete { net: net(text) }
-}
 
 fn four(i: u32) -> Cidr {
     Cidr::new(std::net::Ipv4Addr::from(0x0b00_0000 + i).into(), 32)

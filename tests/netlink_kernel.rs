@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netns::{feed, in_namespace, run};
+use netns::{feed, in_namespace, net, run};
 use sentryban::{
     action::sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
     daemon::netlink::{
@@ -29,13 +29,6 @@ use socket2::{Domain, Socket, Type};
 const ANSWER: Duration = Duration::from_secs(5);
 /// So long nothing comes.
 const SILENCE: Duration = Duration::from_millis(300);
-
-fn net(text: &str) -> Cidr {
-    match text.split_once('/') {
-        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
-        None => Cidr::new(text.parse().unwrap(), 128),
-    }
-}
 
 fn guard(name: &str) -> NftGuard {
     NftGuard {

@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use netns::{feed, in_namespace, run};
+use netns::{add, delete, feed, in_namespace, net, run};
 use sentryban::{
     action::{
         Step,
@@ -24,13 +24,6 @@ use sentryban::{
     },
     net::Cidr,
 };
-
-fn net(text: &str) -> Cidr {
-    match text.split_once('/') {
-        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
-        None => Cidr::new(text.parse().unwrap(), 128),
-    }
-}
 
 fn guard(name: &str) -> NftGuard {
     NftGuard {
@@ -47,14 +40,6 @@ fn guard(name: &str) -> NftGuard {
         verdict: Verdict::Drop,
         counter: true,
     }
-}
-
-fn add(text: &str, timeout_s: Option<u64>) -> Change {
-    Change::Add { net: net(text), timeout_s }
-}
-
-fn delete(text: &str) -> Change {
-    Change::Delete { net: net(text) }
 }
 
 /// A conversation and a guard that it is about.

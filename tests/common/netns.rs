@@ -4,6 +4,7 @@
 use std::process::{Command, Stdio};
 
 use rustix::thread::UnshareFlags;
+use sentryban::{action::sets::Change, net::Cidr};
 
 /// Runs `body` on a thread with a network of its own, loopback up; says that it skips where that is
 /// not allowed or one of `tools` is missing.
@@ -44,4 +45,22 @@ pub fn feed(command: &str, input: &str) -> String {
     let mut command = Command::new(words.next().unwrap());
     command.args(words);
     crate::common::answer(command, input)
+}
+
+/// An address, or a prefix.
+pub fn net(text: &str) -> Cidr {
+    match text.split_once('/') {
+        Some((address, bits)) => Cidr::new(address.parse().unwrap(), bits.parse().unwrap()),
+        None => Cidr::new(text.parse().unwrap(), 128),
+    }
+}
+
+/// Puts an element into a set.
+pub fn add(text: &str, timeout_s: Option<u64>) -> Change {
+    Change::Add { net: net(text), timeout_s }
+}
+
+/// Takes one out.
+pub fn delete(text: &str) -> Change {
+    Change::Delete { net: net(text) }
 }
