@@ -32,6 +32,8 @@ mod queue;
 mod read;
 mod row;
 mod schema;
+mod sheet;
+mod sheets;
 mod sync;
 mod write;
 mod young;
@@ -128,6 +130,8 @@ pub struct Store {
     identity: Option<(u64, u64)>,
     options: Options,
     jails: write::Jails,
+    /// None until something is written, and after a transaction that was rolled back.
+    sheets: Option<sheets::Sheets>,
     queue: queue::Queue,
     failing: Option<Failing>,
     purge: purge::Purge,
@@ -157,6 +161,7 @@ impl Store {
             identity: None,
             options,
             jails: write::Jails::default(),
+            sheets: None,
             queue: queue::Queue::default(),
             failing: None,
             purge: purge::Purge::default(),
@@ -177,6 +182,7 @@ impl Store {
         };
         self.reader.damage.take();
         self.jails.clear();
+        self.sheets = None;
         if let Location::File(path) = &self.location {
             self.identity = file::identity(path);
         }
@@ -308,7 +314,9 @@ impl Store {
             file::large_cache(db, true)?;
         }
         let mut jails = std::mem::take(&mut self.jails);
-        let result = self.transaction(db, &mut jails, entries, now).map_err(StoreError::from);
+        let sheets = self.sheets.take();
+        let result = self.transaction(db, &mut jails, sheets, entries, now);
+        let result = result.map_err(StoreError::from);
         if large {
             let _ = file::large_cache(db, false); // the batch is written, whatever this says
         }
@@ -316,10 +324,9 @@ impl Store {
             // It was set a moment ago on the same connection; what fails here fails again and louder.
             let _ = db.pragma_update(None, "synchronous", "NORMAL");
         }
-        if result.is_ok() {
-            self.jails = jails;
-        }
-        result
+        self.sheets = Some(result?);
+        self.jails = jails;
+        Ok(())
     }
 
     /// All that waits and a batch, in one transaction.
@@ -327,13 +334,18 @@ impl Store {
         &self,
         db: &Connection,
         jails: &mut write::Jails,
+        sheets: Option<sheets::Sheets>,
         entries: &[Entry],
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<sheets::Sheets> {
         // A lone ban waits for this, so not even these words are read anew each time.
         let say = |word: &str| db.prepare_cached(word)?.execute([]).map(drop);
         say("BEGIN IMMEDIATE")?;
-        let mut writer = write::Writer::new(db, jails, self.options.matches_max);
+        let mut sheets = match sheets {
+            Some(sheets) => sheets,
+            None => sheets::Sheets::read(db)?,
+        };
+        let mut writer = write::Writer::new(db, jails, &mut sheets, self.options.matches_max);
         let mut batch = self.queue.iter().chain(entries.iter().map(|entry| (entry, now)));
         let done = batch
             .try_for_each(|(entry, time)| writer.write(entry, time))
@@ -343,7 +355,7 @@ impl Store {
             // What made it fail is told; a failing rollback has no other reason.
             let _ = db.execute_batch("ROLLBACK");
         }
-        done
+        done.map(|()| sheets)
     }
 
     /// For a batch with an entry that the tables do not take: that one is left out, so that it does
@@ -357,7 +369,8 @@ impl Store {
             self.jails.clear();
             let jails = &mut self.jails;
             let matches_max = self.options.matches_max;
-            let mut writer = write::Writer::new(db, jails, matches_max);
+            let mut sheets = sheets::Sheets::read(db)?;
+            let mut writer = write::Writer::new(db, jails, &mut sheets, matches_max);
             db.execute_batch("SAVEPOINT entry")?;
             let written = writer.write(entry, time).and_then(|()| writer.finish());
             match written.map_err(StoreError::from) {
@@ -425,6 +438,12 @@ impl Store {
         let more = self.purge.step(db, self.options.purge_age_s, now).map_err(StoreError::from);
         if let Err(StoreError::Corrupt(why)) = &more {
             *self.reader.damage.borrow_mut() = Some(why.clone());
+        }
+        if self.purge.take_dropped()
+            && let Some(sheets) = &mut self.sheets
+            && sheets.tidy(db).is_err()
+        {
+            self.sheets = None; // it is read anew
         }
         if let Some(syncer) = &self.syncer {
             syncer.wake();

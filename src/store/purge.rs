@@ -10,18 +10,14 @@ const EVERY_S: i64 = 3600;
 /// Rows looked at in one step, so that a step lasts some milliseconds.
 const STEP_ROWS: i64 = 4000;
 
+/// The same for sheets of failures, of which each takes half a page.
+const STEP_SHEETS: i64 = 400;
+
 /// Pages given back in one step.
 const STEP_PAGES: i64 = 500;
 
 /// Bans that are remembered at most, whatever `dbpurgeage` says; the oldest go.
 const HISTORY_ROWS_MAX: i64 = 5_000_000;
-
-/// Failures that are remembered at most; the oldest go.
-const FAILURES_ROWS_MAX: i64 = 1_000_000;
-
-/// Failures of one id in one jail that are remembered at most: the newest. A jail keeps no more
-/// times than that either.
-const FAILURES_OF_ID_MAX: i64 = 128;
 
 /// A position that was not written for so long is forgotten: its log is gone, or has been silent.
 const POSITION_AGE_S: i64 = 365 * 86_400;
@@ -33,10 +29,10 @@ enum Step {
     Idle,
     /// Bans up to this number are done.
     History(i64),
-    /// Failures up to this number are done.
+    /// Sheets of failures up to this number are done.
     Failures(i64),
-    /// What is too much, and positions.
-    Limits,
+    /// Positions.
+    Positions,
     /// Pages that are free.
     Room,
 }
@@ -46,6 +42,8 @@ enum Step {
 pub(super) struct Purge {
     step: Step,
     last: Option<Timestamp>,
+    /// Sheets of failures are gone.
+    dropped: bool,
 }
 
 impl Purge {
@@ -63,6 +61,11 @@ impl Purge {
         !matches!(self.step, Step::Idle)
     }
 
+    /// True once after sheets of failures were taken away.
+    pub(super) fn take_dropped(&mut self) -> bool {
+        std::mem::take(&mut self.dropped)
+    }
+
     /// Does one step, within a transaction of its own; true if there is more to do.
     pub(super) fn step(
         &mut self,
@@ -78,11 +81,14 @@ impl Purge {
                 None => Step::Failures(0),
             },
             Step::Failures(from) => match failures(db, from, now)? {
-                Some(upto) => Step::Failures(upto),
-                None => Step::Limits,
+                Some((upto, gone)) => {
+                    self.dropped |= gone > 0;
+                    Step::Failures(upto)
+                }
+                None => Step::Positions,
             },
-            Step::Limits => {
-                limits(db, now)?;
+            Step::Positions => {
+                positions(db, now)?;
                 Step::Room
             }
             Step::Room if give_room(db)? => Step::Room,
@@ -96,11 +102,11 @@ impl Purge {
 }
 
 /// The last number of the next rows of a table behind `from`; none at its end.
-fn next(db: &Connection, table: &str, from: i64) -> rusqlite::Result<Option<i64>> {
+fn next(db: &Connection, table: &str, from: i64, rows: i64) -> rusqlite::Result<Option<i64>> {
     let sql = format!(
         "SELECT max(num) FROM (SELECT num FROM {table} WHERE num > ?1 ORDER BY num LIMIT ?2)"
     );
-    db.prepare_cached(&sql)?.query_row((from, STEP_ROWS), |row| row.get(0))
+    db.prepare_cached(&sql)?.query_row((from, rows), |row| row.get(0))
 }
 
 /// Bans that ended longer ago than `age_s` lose their evidence, and are forgotten as soon as they
@@ -111,7 +117,7 @@ fn history(
     age_s: i64,
     now: Timestamp,
 ) -> rusqlite::Result<Option<i64>> {
-    let Some(upto) = next(db, "history", from)? else { return Ok(None) };
+    let Some(upto) = next(db, "history", from, STEP_ROWS)? else { return Ok(None) };
     let transaction = db.unchecked_transaction()?;
     let old = now.plus_secs(age_s.saturating_neg()).micros();
     let newest: Option<i64> =
@@ -138,38 +144,22 @@ fn history(
     Ok(Some(upto))
 }
 
-/// Failures that are older than the `findtime` of their jail.
-fn failures(db: &Connection, from: i64, now: Timestamp) -> rusqlite::Result<Option<i64>> {
-    let Some(upto) = next(db, "failures", from)? else { return Ok(None) };
-    db.prepare_cached(
-        "DELETE FROM failures WHERE num > ?1 AND num <= ?2 AND time < ?3 - 1000000 * \
-         (SELECT findtime FROM jails WHERE jails.jail = failures.jail)",
-    )?
-    .execute((from, upto, now.micros()))?;
-    Ok(Some(upto))
+/// Sheets on which every failure is older than the `findtime` of its jail; how many there were.
+fn failures(db: &Connection, from: i64, now: Timestamp) -> rusqlite::Result<Option<(i64, usize)>> {
+    let Some(upto) = next(db, "sheets", from, STEP_SHEETS)? else { return Ok(None) };
+    let gone = db
+        .prepare_cached(
+            "DELETE FROM sheets WHERE num > ?1 AND num <= ?2 AND newest < ?3 - 1000000 * \
+         (SELECT findtime FROM jails WHERE jails.jail = sheets.jail)",
+        )?
+        .execute((from, upto, now.micros()))?;
+    Ok(Some((upto, gone)))
 }
 
-fn limits(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    let transaction = db.unchecked_transaction()?;
-    let crowded: Vec<(String, i64)> = db
-        .prepare("SELECT id, jail FROM failures GROUP BY id, jail HAVING count(*) > ?1")?
-        .query_map([FAILURES_OF_ID_MAX], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<_>>()?;
-    for (id, jail) in crowded {
-        db.prepare_cached(
-            "DELETE FROM failures WHERE id = ?1 AND jail = ?2 AND time <= \
-             (SELECT time FROM failures WHERE id = ?1 AND jail = ?2 \
-             ORDER BY time DESC LIMIT 1 OFFSET ?3)",
-        )?
-        .execute((id, jail, FAILURES_OF_ID_MAX))?;
-    }
-    db.execute(
-        "DELETE FROM failures WHERE num <= (SELECT max(num) FROM failures) - ?1",
-        [FAILURES_ROWS_MAX],
-    )?;
+fn positions(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
     let old = now.plus_secs(-POSITION_AGE_S);
     db.execute("DELETE FROM positions WHERE time < ?1", [old.micros()])?;
-    transaction.commit()
+    Ok(())
 }
 
 /// Gives free pages back where they are more than a quarter of the file; true if there are more.

@@ -9,6 +9,7 @@ use super::{
     file,
     past::{JailRow, Merged, Past, PastBan},
     row,
+    sheet::{Failure, Item, Key, items},
     write::text,
 };
 use crate::{
@@ -83,8 +84,9 @@ impl Reader {
         })
     }
 
-    /// Gives the failures of a jail at or after `since`, oldest first, each with its newest line
-    /// only; how many there were.
+    /// Gives the failures of a jail at or after `since` that still count, oldest first, each with
+    /// its newest line only; how many there were. Those of one id and one moment are one, and of an
+    /// id it is the newest 128 moments at most: a jail keeps no more times than that.
     ///
     /// # Errors
     ///
@@ -93,28 +95,78 @@ impl Reader {
         &self,
         jail: &str,
         since: Timestamp,
-        mut each: impl FnMut(Ticket),
+        each: impl FnMut(Ticket),
     ) -> Result<u64, StoreError> {
-        self.ask(|db| {
-            let mut failures = db.prepare(
-                "SELECT id, time, attempts, data FROM failures WHERE time >= ?2 \
-                 AND jail = (SELECT jail FROM jails WHERE name = ?1) ORDER BY time, num",
-            )?;
-            let mut rows = failures.query((jail, since.micros()))?;
-            let mut number = 0;
-            while let Some(row) = rows.next()? {
-                let mut evidence = row::read_evidence(row.get_ref(3)?.as_str_or_null()?);
-                let older = evidence.lines.len().saturating_sub(1);
-                evidence.lines.drain(..older);
-                each(Ticket {
-                    id: row::id(row, 0)?,
-                    time: row::time(row, 1)?,
-                    attempts: row::count::<u32>(row, 2)?.max(1),
-                    evidence: Arc::new(evidence),
-                });
-                number += 1;
+        // Of each id so many moments, and the last of them.
+        let mut seen: HashMap<Key, (u32, Timestamp)> = HashMap::new();
+        let mut found: Vec<Ticket> = Vec::new();
+        self.sheets(jail, |items| {
+            for item in items.into_iter().rev() {
+                let (moments, last) = seen.entry(item.key.clone()).or_default();
+                let Some(failure) = item.failure else {
+                    *moments = u32::MAX;
+                    continue;
+                };
+                if failure.time < since || *moments > MOMENTS_MAX {
+                    continue;
+                }
+                *moments += u32::from(*moments == 0 || *last != failure.time);
+                *last = failure.time;
+                if *moments <= MOMENTS_MAX {
+                    found.push(ticket(&item.key, &failure));
+                }
             }
-            Ok(number)
+            true
+        })?;
+        found.reverse();
+        found.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+        found.dedup_by(|newer, older| {
+            let same = (newer.time, &newer.id) == (older.time, &older.id);
+            if same {
+                older.attempts = older.attempts.saturating_add(newer.attempts);
+                std::mem::swap(&mut older.evidence, &mut newer.evidence);
+            }
+            same
+        });
+        let number = found.len() as u64;
+        found.into_iter().for_each(each);
+        Ok(number)
+    }
+
+    /// The last failure of an id that still counts in a jail, with its newest line.
+    ///
+    /// # Errors
+    ///
+    /// If the database cannot be read.
+    pub fn last_failure(&self, jail: &str, id: &Id) -> Result<Option<Ticket>, StoreError> {
+        let key = Key::of(id);
+        let mut last = None;
+        self.sheets(jail, |items| {
+            let item = items.into_iter().rev().find(|item| item.key == key);
+            last = item.as_ref().map(|item| item.failure.as_ref().map(|found| ticket(&key, found)));
+            last.is_none()
+        })?;
+        Ok(last.flatten())
+    }
+
+    /// Gives the items of each sheet of a jail, the newest sheet first, until `each` says false.
+    fn sheets(
+        &self,
+        jail: &str,
+        mut each: impl FnMut(Vec<Item<'_>>) -> bool,
+    ) -> Result<(), StoreError> {
+        self.ask(|db| {
+            let mut sheets = db.prepare(
+                "SELECT data FROM sheets WHERE jail = (SELECT jail FROM jails WHERE name = ?1) \
+                 ORDER BY num DESC",
+            )?;
+            let mut rows = sheets.query([jail])?;
+            while let Some(row) = rows.next()? {
+                if !each(items(row.get_ref(0)?.as_blob()?).collect()) {
+                    break;
+                }
+            }
+            Ok(())
         })
     }
 
@@ -285,36 +337,6 @@ impl Reader {
         })
     }
 
-    /// What counts against an id that is not banned (yet): the lines of its failures, newest first,
-    /// at most `limit`, each with its time.
-    ///
-    /// # Errors
-    ///
-    /// If the database cannot be read.
-    pub fn failures_of(
-        &self,
-        jail: &str,
-        id: &Id,
-        limit: usize,
-    ) -> Result<Vec<Ticket>, StoreError> {
-        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.ask(|db| {
-            db.prepare_cached(
-                "SELECT time, attempts, data FROM failures WHERE id = ?1 \
-                 AND jail = (SELECT jail FROM jails WHERE name = ?2) ORDER BY time DESC LIMIT ?3",
-            )?
-            .query_map((text(id), jail, rows), |row| {
-                Ok(Ticket {
-                    id: id.clone(),
-                    time: row::time(row, 0)?,
-                    attempts: row::count::<u32>(row, 1)?.max(1),
-                    evidence: Arc::new(row::read_evidence(row.get_ref(2)?.as_str_or_null()?)),
-                })
-            })?
-            .collect()
-        })
-    }
-
     /// What the bans of an id have against it, in a jail or in all, at most `lines_max` lines.
     ///
     /// # Errors
@@ -364,6 +386,19 @@ impl Reader {
 
 /// The newest bans of an id that [`Reader::merged`] looks at.
 const MERGED_BANS_MAX: usize = 1000;
+
+/// So many moments of one id are given to a jail that begins.
+const MOMENTS_MAX: u32 = 128;
+
+/// A failure on a sheet, with its newest line.
+fn ticket(key: &Key, failure: &Failure<'_>) -> Ticket {
+    Ticket {
+        id: key.id(),
+        time: failure.time,
+        attempts: failure.attempts,
+        evidence: Arc::new(failure.evidence(true)),
+    }
+}
 
 /// A row that begins with the jail, the id, and what a ban is.
 fn ban(row: &Row<'_>, evidence: &Arc<Evidence>) -> rusqlite::Result<Ban> {

@@ -14,7 +14,7 @@ use crate::{
 pub(super) const LINE_BYTES_MAX: usize = 2048;
 
 /// So many `<F-…>` values are stored of one piece of evidence.
-const FIELDS_MAX: usize = 32;
+pub(super) const FIELDS_MAX: usize = 32;
 
 pub(super) fn bantime(secs: i64) -> BanTime {
     u64::try_from(secs).map_or(BanTime::Permanent, BanTime::Seconds)

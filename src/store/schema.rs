@@ -2,12 +2,17 @@
 //!
 //! A ban that stands is one small row in `bans`, so that a million of them are read at once; what
 //! led to it lies in `evidence` under the same number. When it ends, its row moves to `history`.
-//! Times are microseconds since 1970 (`begun`, `ended`, `time`), lengths seconds (`bantime`, -1 for
-//! a permanent ban; `findtime`). Ids are text, so that people may look with `sqlite3`.
+//! Failures that led to no ban yet stand on sheets (`sheets.rs`), in the order in which they came.
+//! Times are microseconds since 1970 (`begun`, `ended`, `time`, `newest`), lengths seconds
+//! (`bantime`, -1 for a permanent ban; `findtime`). Ids of bans are text, so that people may look
+//! with `sqlite3`.
+
+use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::time::Timestamp;
+use super::{row, sheets::Sheets};
+use crate::{ticket::Ticket, time::Timestamp};
 
 /// "sban": tells our databases from those of others.
 pub(super) const APPLICATION_ID: i64 = 0x7362_616e;
@@ -17,7 +22,8 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// Each one brings the tables from its index to the next version. They are never changed once
 /// released; a new one is added at the end.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE jails(
         jail INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -67,7 +73,23 @@ const MIGRATIONS: [&str; 1] = ["
         value BLOB NOT NULL,
         time INTEGER NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE sheets(
+        num INTEGER PRIMARY KEY,
+        jail INTEGER NOT NULL,
+        newest INTEGER NOT NULL,
+        items INTEGER NOT NULL,
+        data BLOB NOT NULL
+    );
+    CREATE INDEX sheets_of ON sheets(jail, num, items);
+    CREATE TABLE salt(salt INTEGER NOT NULL);
+    INSERT INTO salt VALUES (random());
+",
+];
+
+/// The version whose tables have a row for each failure.
+const WITH_ROWS: i64 = 1;
 
 /// The version of the tables; 0 where there are none.
 pub(super) fn version(db: &Connection) -> rusqlite::Result<i64> {
@@ -95,5 +117,27 @@ pub(super) fn migrate(db: &Connection, version: i64, now: Timestamp) -> rusqlite
             db.execute("INSERT INTO migrations VALUES (?1, ?2)", (step, now.micros()))?;
         }
     }
+    if version <= WITH_ROWS {
+        move_failures(db)?;
+        db.execute_batch("DROP TABLE failures")?;
+    }
     transaction.commit()
+}
+
+/// Failures go from rows of their own onto sheets.
+fn move_failures(db: &Connection) -> rusqlite::Result<()> {
+    let mut sheets = Sheets::read(db)?;
+    let mut all =
+        db.prepare("SELECT jail, id, time, attempts, data FROM failures ORDER BY time, num")?;
+    let mut rows = all.query([])?;
+    while let Some(row) = rows.next()? {
+        let ticket = Ticket {
+            id: row::id(row, 1)?,
+            time: row::time(row, 2)?,
+            attempts: row::count::<u32>(row, 3)?.max(1),
+            evidence: Arc::new(row::read_evidence(row.get_ref(4)?.as_str_or_null()?)),
+        };
+        sheets.push(db, row.get(0)?, &ticket, usize::MAX)?;
+    }
+    sheets.finish(db)
 }

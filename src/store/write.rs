@@ -1,42 +1,19 @@
 //! Entries as SQL, each a few prepared statements.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    sync::{Arc, LazyLock},
-};
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    row::{cut, read_evidence, signed, write_evidence},
+    row::{cut, signed, write_evidence},
+    sheet::Key,
+    sheets::Sheets,
     young::Young,
 };
 use crate::{
-    ticket::{Ban, Entry, Evidence, Id, JailName, Ticket, UnbanWhy},
+    ticket::{Ban, Entry, Evidence, Id, JailName, UnbanWhy},
     time::Timestamp,
 };
-
-/// So many failures are inserted by one statement: what a statement costs beside its rows is about
-/// as much as a row.
-const ROWS: usize = 16;
-
-static INSERT_MANY: LazyLock<String> = LazyLock::new(|| insertion(ROWS));
-static INSERT_ONE: LazyLock<String> = LazyLock::new(|| insertion(1));
-
-/// The statement that inserts so many failures; its last parameter is how many lines are kept.
-/// Several failures of one moment keep the lines of each, as far as lines are kept.
-fn insertion(rows: usize) -> String {
-    let rows = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
-    format!(
-        "INSERT INTO failures(id, jail, time, attempts, data) VALUES {rows} \
-         ON CONFLICT DO UPDATE SET attempts = attempts + excluded.attempts, \
-         data = CASE WHEN data IS NULL THEN excluded.data \
-         WHEN json_extract(excluded.data, '$.lines[#-1]') IS NULL \
-         OR json_array_length(data, '$.lines') >= ? THEN data \
-         ELSE json_insert(data, '$.lines[#]', json_extract(excluded.data, '$.lines[#-1]')) END"
-    )
-}
 
 /// The numbers of jails that the database knows, kept to save a look-up an entry.
 #[derive(Debug, Default)]
@@ -67,13 +44,19 @@ impl Jails {
 pub(super) struct Writer<'a> {
     db: &'a Connection,
     jails: &'a mut Jails,
+    sheets: &'a mut Sheets,
     matches_max: usize,
     young: Young<'a>,
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn new(db: &'a Connection, jails: &'a mut Jails, matches_max: usize) -> Writer<'a> {
-        Writer { db, jails, matches_max, young: Young::default() }
+    pub(super) fn new(
+        db: &'a Connection,
+        jails: &'a mut Jails,
+        sheets: &'a mut Sheets,
+        matches_max: usize,
+    ) -> Writer<'a> {
+        Writer { db, jails, sheets, matches_max, young: Young::default() }
     }
 
     pub(super) fn write(&mut self, entry: &'a Entry, now: Timestamp) -> rusqlite::Result<()> {
@@ -91,7 +74,7 @@ impl<'a> Writer<'a> {
             Entry::Failure { jail, ticket } => {
                 let jail = self.jails.number(db, jail)?;
                 if !self.young.push(jail, ticket) {
-                    self.insert_failures(&[(jail, ticket)])?;
+                    self.sheets.push(db, jail, ticket, self.matches_max)?;
                 }
             }
             Entry::Ban { jail, ban, ordered } => self.ban(jail, ban, *ordered, now)?,
@@ -110,24 +93,25 @@ impl<'a> Writer<'a> {
                     ban.failures,
                     ordered
                 ])?;
-                self.forget_failures(&text(&ban.id), jail)?;
+                self.forget_failures(&ban.id, jail)?;
             }
             Entry::Unban { jail, id, why } => {
-                let (id, jail) = (text(id), self.jails.number(db, jail)?);
+                let jail = self.jails.number(db, jail)?;
+                self.forget_failures(id, jail)?;
+                let id = text(id);
                 self.end(&id, jail, *why, now)?;
-                self.forget_failures(&id, jail)?;
                 if *why == UnbanWhy::Ordered {
                     self.forgive(&id, jail)?;
                 }
             }
             Entry::Spent { jail, id } => {
-                let (id, jail) = (text(id), self.jails.number(db, jail)?);
-                self.forget_failures(&id, jail)?;
+                let jail = self.jails.number(db, jail)?;
+                self.forget_failures(id, jail)?;
             }
             Entry::Forget { jail, id } => {
-                let (id, jail) = (text(id), self.jails.number(db, jail)?);
-                self.forget_failures(&id, jail)?;
-                self.forgive(&id, jail)?;
+                let jail = self.jails.number(db, jail)?;
+                self.forget_failures(id, jail)?;
+                self.forgive(&text(id), jail)?;
             }
             Entry::UnbanAll { jail } => {
                 let jail = self.jails.number(db, jail)?;
@@ -154,35 +138,10 @@ impl<'a> Writer<'a> {
 
     /// Writes what was kept back.
     pub(super) fn finish(&mut self) -> rusqlite::Result<()> {
-        let failures = self.young.take_all();
-        let mut rows = failures.chunks_exact(ROWS);
-        for rows in &mut rows {
-            self.insert_failures(rows)?;
+        for (jail, ticket) in self.young.take_all() {
+            self.sheets.push(self.db, jail, ticket, self.matches_max)?;
         }
-        rows.remainder().iter().try_for_each(|row| self.insert_failures(&[*row]))
-    }
-
-    /// [`ROWS`] of them, or one.
-    fn insert_failures(&self, failures: &[(i64, &Ticket)]) -> rusqlite::Result<()> {
-        let sql = if failures.len() == ROWS { &INSERT_MANY } else { &INSERT_ONE };
-        let mut statement = self.db.prepare_cached(sql)?;
-        let mut place = 1;
-        let mut id = String::new();
-        for (jail, ticket) in failures {
-            id.clear();
-            push_text(&mut id, &ticket.id);
-            statement.raw_bind_parameter(place, &*id)?;
-            statement.raw_bind_parameter(place + 1, jail)?;
-            statement.raw_bind_parameter(place + 2, ticket.time.micros())?;
-            statement.raw_bind_parameter(place + 3, ticket.attempts)?;
-            let data = write_evidence(&ticket.evidence, self.matches_max);
-            statement.raw_bind_parameter(place + 4, data)?;
-            place += 5;
-        }
-        let most = i64::try_from(self.matches_max).unwrap_or(i64::MAX);
-        statement.raw_bind_parameter(place, most)?;
-        statement.raw_execute()?;
-        Ok(())
+        self.sheets.finish(self.db)
     }
 
     fn ban(
@@ -193,7 +152,7 @@ impl<'a> Writer<'a> {
         now: Timestamp,
     ) -> rusqlite::Result<()> {
         let (id, jail) = (text(&ban.id), self.jails.number(self.db, jail)?);
-        let data = self.gather(&id, jail, &ban.evidence)?;
+        let data = self.gather(&ban.id, jail, &ban.evidence)?;
         let there = self
             .db
             .prepare_cached("SELECT begun, num FROM bans WHERE id = ?1 AND jail = ?2")?
@@ -234,47 +193,27 @@ impl<'a> Writer<'a> {
     /// more. Those failures are forgotten.
     fn gather(
         &mut self,
-        id: &str,
+        id: &Id,
         jail: i64,
         evidence: &Evidence,
     ) -> rusqlite::Result<Option<String>> {
-        // Newest first, each with the lines of its moment.
-        let mut moments: Vec<(i64, Vec<Arc<str>>)> = Vec::new();
-        let mut failures = self.db.prepare_cached(
-            "SELECT time, data FROM failures WHERE id = ?1 AND jail = ?2 ORDER BY time DESC",
-        )?;
-        let mut rows = failures.query((id, jail))?;
-        let mut found = false;
-        let mut count = 0;
-        while let Some(row) = rows.next()? {
-            found = true;
-            if count >= self.matches_max {
-                break;
-            }
-            let lines = read_evidence(row.get_ref(1)?.as_str_or_null()?).lines;
-            count += lines.len();
-            moments.push((row.get(0)?, lines));
-        }
-        drop(rows);
-        drop(failures);
-        if found {
-            self.delete_failures(id, jail)?;
-        }
-        for ticket in self.young.take(jail, id) {
+        let key = Key::of(id);
+        // Newest first, each with the time of its failure.
+        let mut lines: Vec<(i64, Arc<str>)> = Vec::new();
+        for ticket in self.young.take(jail, id).into_iter().rev() {
             let time = ticket.time.micros();
-            let place = moments.partition_point(|(at, _)| *at > time);
-            match moments.get_mut(place).filter(|(at, _)| *at == time) {
-                Some((_, lines)) => lines.extend(ticket.evidence.lines.last().cloned()),
-                None => moments.insert(place, (time, ticket.evidence.lines.clone())),
-            }
+            lines.extend(ticket.evidence.lines.iter().rev().map(|line| (time, line.clone())));
         }
-        let mut lines: Vec<Arc<str>> =
-            moments.into_iter().flat_map(|(_, lines)| lines.into_iter().rev()).collect();
+        let missing = self.matches_max.saturating_sub(lines.len());
+        lines.extend(self.sheets.lines(self.db, jail, &key, missing)?);
+        self.sheets.forget(self.db, jail, &key)?;
+        // Several logs need not have been read in the order of their stamps.
+        lines.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        lines.truncate(self.matches_max);
         if lines.len() <= evidence.lines.len() {
             return Ok(write_evidence(evidence, self.matches_max));
         }
-        lines.truncate(self.matches_max);
-        lines.reverse();
+        let lines = lines.into_iter().rev().map(|(_, line)| line).collect();
         let evidence = Evidence { lines, ..evidence.clone() };
         Ok(write_evidence(&evidence, self.matches_max))
     }
@@ -314,20 +253,12 @@ impl<'a> Writer<'a> {
             )?
             .execute((jail, now.micros(), why.code()))?;
         self.db.prepare_cached("DELETE FROM bans WHERE jail = ?1")?.execute([jail])?;
-        self.db.prepare_cached("DELETE FROM failures WHERE jail = ?1")?.execute([jail])?;
-        Ok(())
+        self.sheets.forget_jail(self.db, jail)
     }
 
-    fn forget_failures(&mut self, id: &str, jail: i64) -> rusqlite::Result<()> {
+    fn forget_failures(&mut self, id: &Id, jail: i64) -> rusqlite::Result<()> {
         self.young.take(jail, id);
-        self.delete_failures(id, jail)
-    }
-
-    fn delete_failures(&self, id: &str, jail: i64) -> rusqlite::Result<()> {
-        self.db
-            .prepare_cached("DELETE FROM failures WHERE id = ?1 AND jail = ?2")?
-            .execute((id, jail))?;
-        Ok(())
+        self.sheets.forget(self.db, jail, &Key::of(id))
     }
 
     /// The past bans of an id stay readable, but no later ban grows on them.

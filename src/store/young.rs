@@ -1,7 +1,7 @@
 //! Failures of a transaction that are not in their table yet.
 //!
 //! Of those who are banned at once (`maxretry = 1`, a burst), failure and ban stand in one batch: what
-//! the ban would delete again is never inserted. The rest is inserted at the end, many in one go.
+//! the ban would have forgotten again is never written down. The rest is written at the end.
 
 use std::collections::HashMap;
 
@@ -18,8 +18,8 @@ pub(super) struct Young<'a> {
 }
 
 impl<'a> Young<'a> {
-    /// Takes a failure; false if its id may have another spelling in the table, so that it has to
-    /// go there at once.
+    /// Takes a failure; false if its id may have another spelling when it is read again, so that it
+    /// has to be written at once.
     pub fn push(&mut self, jail: i64, ticket: &'a Ticket) -> bool {
         let plain = matches!(ticket.id, Id::Ip(_));
         if plain {
@@ -29,7 +29,7 @@ impl<'a> Young<'a> {
     }
 
     /// Takes out the failures of an id, oldest entry first.
-    pub fn take(&mut self, jail: i64, id: &str) -> Vec<&'a Ticket> {
+    pub fn take(&mut self, jail: i64, id: &Id) -> Vec<&'a Ticket> {
         if self.failures.is_empty() {
             return Vec::new();
         }
@@ -40,7 +40,7 @@ impl<'a> Young<'a> {
             }
         }
         self.indexed = self.failures.len();
-        let places = self.index.remove(&(jail, Id::parse(id))).unwrap_or_default();
+        let places = self.index.remove(&(jail, id.clone())).unwrap_or_default();
         let mut taken = Vec::with_capacity(places.len());
         for place in places {
             let failure = self.failures.get_mut(place).and_then(Option::take);
@@ -88,11 +88,11 @@ mod tests {
         let seconds = |tickets: Vec<&Ticket>| -> Vec<i64> {
             tickets.iter().map(|ticket| ticket.time.secs()).collect()
         };
-        assert_eq!(seconds(young.take(1, "192.0.2.1")), [0, 3]);
-        assert!(young.take(1, "192.0.2.1").is_empty());
-        assert!(young.take(1, "bob").is_empty());
+        assert_eq!(seconds(young.take(1, &Id::parse("192.0.2.1"))), [0, 3]);
+        assert!(young.take(1, &Id::parse("192.0.2.1")).is_empty());
+        assert!(young.take(1, &Id::parse("bob")).is_empty());
         assert!(young.push(1, &tickets[3]));
-        assert_eq!(seconds(young.take(1, "192.0.2.1")), [3]);
+        assert_eq!(seconds(young.take(1, &Id::parse("192.0.2.1"))), [3]);
         young.drop_jail(2);
         let left = young.take_all();
         assert!(left.iter().all(|(jail, _)| *jail == 1));

@@ -103,12 +103,8 @@ impl State for Guard {
         }
         let findtime = self.engine.rules(jail).map_or(0, |rules| rules.findtime_s);
         let since = self.now.plus_secs(-i64::try_from(findtime).unwrap_or(i64::MAX));
-        let mut last = None;
-        let _ = self.store.for_each_failure(jail, since, |ticket| {
-            if ticket.id == *counted {
-                last = Some(ticket);
-            }
-        });
+        let last = self.store.last_failure(jail, counted).ok().flatten();
+        let last = last.filter(|ticket| ticket.time >= since);
         let time = last.as_ref().map_or(self.now, |ticket| ticket.time);
         let line = last.as_ref().and_then(|ticket| ticket.evidence.lines.last().cloned());
         let verdict = Verdict::Counted {

@@ -1,0 +1,227 @@
+//! Failures in the database: whatever came, was banned, forgotten or restarted in between, those
+//! that still count come back, and what led to a ban is found.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+#[path = "common/store.rs"]
+mod kit;
+
+use std::collections::BTreeMap;
+
+use common::{Dir, Random};
+use kit::*;
+use sentryban::{
+    store::{Entry, Location, Notice, Options, Store, UnbanWhy},
+    ticket::{Ban, Id},
+};
+
+/// What the store should know of each jail's ids: the time and the line of each failure.
+type Model = BTreeMap<(&'static str, Id), Vec<(i64, String)>>;
+
+fn counted(store: &Store) -> Vec<String> {
+    let mut all = Vec::new();
+    for jail in JAILS {
+        store
+            .for_each_failure(jail, at(0), |ticket| {
+                let (time, attempts) = (ticket.time.secs(), ticket.attempts);
+                let line = ticket.evidence.lines[0].clone();
+                all.push(format!("{jail} {} {time} {attempts} {line}", ticket.id));
+            })
+            .unwrap();
+    }
+    all.sort();
+    all
+}
+
+/// Those of one moment are one.
+fn expected(model: &Model) -> Vec<String> {
+    let mut all = Vec::new();
+    for ((jail, id), failures) in model {
+        let mut moments: BTreeMap<i64, (u32, &str)> = BTreeMap::new();
+        for (time, line) in failures {
+            let moment = moments.entry(*time).or_default();
+            *moment = (moment.0 + 1, line);
+        }
+        for (time, (attempts, line)) in moments {
+            all.push(format!("{jail} {id} {time} {attempts} {line}"));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn what_counts_comes_back_and_what_led_to_a_ban_is_found() {
+    for seed in 0..12 {
+        let dir = Dir::new("sheets");
+        let path = dir.path().join("db");
+        let mut random = Random(0x5eed_0000 + seed);
+        let mut model = Model::new();
+        let mut store = open(&path);
+        let mut number = 0;
+        for _ in 0..60 {
+            let mut entries = Vec::new();
+            let mut bans = Vec::new();
+            for _ in 0..random.below(120) {
+                number += 1;
+                let jail = random.pick(&JAILS);
+                // Few ids that come often, and many that come once.
+                let id = match random.below(3) {
+                    0 => format!("10.0.{}.{}", number / 250, number % 250),
+                    1 => format!("192.0.2.{}", random.below(20)),
+                    _ => random.pick(&["bob", "2001:db8::/64", "2001:db8::1", "al ice"]).to_owned(),
+                };
+                let key = (jail, Id::parse(&id));
+                match random.below(40) {
+                    0 => {
+                        entries.push(Entry::Spent { jail: jail.into(), id: key.1.clone() });
+                        model.remove(&key);
+                    }
+                    1 if random.below(5) == 0 => {
+                        entries.push(Entry::UnbanAll { jail: jail.into() });
+                        model.retain(|(of, _), _| *of != jail);
+                        bans.retain(|(of, ..): &(&str, Id, Vec<String>)| *of != jail);
+                    }
+                    2..6 => {
+                        let failures = model.remove(&key).unwrap_or_default();
+                        let mut lines: Vec<String> =
+                            failures.into_iter().map(|(_, line)| line).collect();
+                        let own = format!("ban {number}");
+                        let ban =
+                            Ban { evidence: kit::lines(&[&own]), ..ban_of(&id, number, 60, 1) };
+                        entries.push(Entry::Ban { jail: jail.into(), ban, ordered: false });
+                        lines.drain(..lines.len().saturating_sub(10));
+                        if lines.len() <= 1 {
+                            lines = vec![own];
+                        }
+                        bans.retain(|(of, who, _)| (*of, who) != (jail, &key.1));
+                        bans.push((jail, key.1, lines));
+                    }
+                    6 => {
+                        let why = UnbanWhy::Lapsed;
+                        entries.push(Entry::Unban { jail: jail.into(), id: key.1.clone(), why });
+                        model.remove(&key);
+                        bans.retain(|(of, who, _)| (*of, who) != (jail, &key.1));
+                    }
+                    _ => {
+                        let time = i64::from(number as u32) / 3;
+                        let line = format!("{number} {}", "x".repeat(random.below(200)));
+                        entries.push(failure(jail, &id, time, &line));
+                        model.entry(key).or_default().push((time, line));
+                    }
+                }
+            }
+            store.commit(&entries, at(number)).unwrap();
+            for (jail, id, lines) in bans {
+                let evidence = store.evidence(jail, &id).unwrap().unwrap();
+                let found: Vec<&str> = evidence.lines.iter().map(|line| &**line).collect();
+                assert_eq!(found, lines, "seed {seed}: {jail} {id}");
+            }
+            assert_eq!(counted(&store), expected(&model), "seed {seed}");
+            if let Some(((jail, id), failures)) = model.iter().nth(random.below(50)) {
+                let last = store.last_failure(jail, id).unwrap().unwrap();
+                assert_eq!(&*last.evidence.lines[0], failures.last().unwrap().1);
+            }
+            if random.below(6) == 0 {
+                drop(store);
+                store = open(&path);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_database_with_a_row_for_each_failure_is_brought_along() {
+    let dir = Dir::new("sheets");
+    let path = dir.path().join("db");
+    {
+        let db = rusqlite::Connection::open(&path).unwrap();
+        db.execute_batch(
+            "PRAGMA application_id = 0x7362616e;
+             CREATE TABLE migrations(version INTEGER PRIMARY KEY, time INTEGER);
+             INSERT INTO migrations VALUES (1, 0);
+             CREATE TABLE jails(jail INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+                 findtime INTEGER NOT NULL DEFAULT 600, failed INTEGER NOT NULL DEFAULT 0,
+                 banned INTEGER NOT NULL DEFAULT 0);
+             INSERT INTO jails(jail, name) VALUES (7, 'sshd'), (8, 'recidive');
+             CREATE TABLE bans(id TEXT NOT NULL, jail INTEGER NOT NULL, begun INTEGER NOT NULL,
+                 bantime INTEGER NOT NULL, count INTEGER NOT NULL, failures INTEGER NOT NULL,
+                 ordered INTEGER NOT NULL, num INTEGER NOT NULL, PRIMARY KEY(id, jail)) WITHOUT ROWID;
+             CREATE TABLE evidence(num INTEGER PRIMARY KEY, data TEXT);
+             CREATE TABLE history(num INTEGER PRIMARY KEY, id TEXT NOT NULL, jail INTEGER NOT NULL,
+                 begun INTEGER NOT NULL, bantime INTEGER NOT NULL, count INTEGER NOT NULL,
+                 failures INTEGER NOT NULL, ended INTEGER NOT NULL, why INTEGER NOT NULL,
+                 forgiven INTEGER NOT NULL DEFAULT 0);
+             CREATE INDEX history_of ON history(id, jail);
+             CREATE TABLE failures(num INTEGER PRIMARY KEY, id TEXT NOT NULL, jail INTEGER NOT NULL,
+                 time INTEGER NOT NULL, attempts INTEGER NOT NULL, data TEXT);
+             CREATE UNIQUE INDEX failures_of ON failures(id, jail, time);
+             CREATE TABLE positions(key TEXT PRIMARY KEY, value BLOB NOT NULL, time INTEGER NOT NULL)
+                 WITHOUT ROWID;",
+        )
+        .unwrap();
+        for number in 0..500 {
+            let data = format!("{{\"lines\":[\"line {number}\"],\"regex\":2}}");
+            db.execute(
+                "INSERT INTO failures(id, jail, time, attempts, data) VALUES (?1, ?2, ?3, 2, ?4)",
+                (format!("192.0.2.{}", number % 100), 7 + number % 2, number * 1_000_000, data),
+            )
+            .unwrap();
+        }
+        db.execute("INSERT INTO bans VALUES ('192.0.2.200', 7, 5000000, 600, 1, 3, 0, 1)", [])
+            .unwrap();
+    }
+    let mut store = open(&path);
+    assert_eq!(store.take_notices(), [Notice::Upgraded { from: 1, to: 2 }]);
+    let count = |store: &Store| store.for_each_failure("sshd", at(0), |_| ()).unwrap();
+    assert_eq!(count(&store), 250);
+    assert_eq!(banned(&store), ["sshd 192.0.2.200"]);
+    let id = Id::parse("192.0.2.42");
+    let last = store.last_failure("sshd", &id).unwrap().unwrap();
+    assert_eq!((last.time, last.attempts, last.evidence.regex), (at(442), 2, Some(2)));
+    store.commit(&[ban("sshd", "192.0.2.42", 500, 600, 1)], at(500)).unwrap();
+    let evidence = store.evidence("sshd", &id).unwrap().unwrap();
+    let told = ["line 42", "line 142", "line 242", "line 342", "line 442"];
+    assert_eq!(evidence.lines, lines(&told).lines);
+    assert_eq!(count(&store), 245);
+    drop(store);
+    assert_eq!(count(&open(&path)), 245);
+}
+
+#[test]
+fn the_oldest_failures_go_before_they_are_too_many() {
+    let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
+    let mut number: u32 = 0;
+    for _ in 0..105 {
+        let failures = (0..10_000).map(|_| {
+            number += 1;
+            let id = std::net::Ipv4Addr::from(0x0a00_0000 + number).to_string();
+            failure("sshd", &id, i64::from(number), "x")
+        });
+        let entries: Vec<Entry> = failures.collect();
+        store.commit(&entries, at(i64::from(number))).unwrap();
+    }
+    let mut first = None;
+    let count = store.for_each_failure("sshd", at(0), |ticket| {
+        first.get_or_insert(ticket.time.secs());
+    });
+    let count = i64::try_from(count.unwrap()).unwrap();
+    assert!((900_000..=1_000_000).contains(&count), "{count}");
+    assert_eq!(first, Some(1_050_000 - count + 1), "the newest are there without a gap");
+    store.purge(at(2_000_000)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 0);
+    store.commit(&[failure("sshd", "10.0.0.1", 3_000_000, "again")], at(3_000_000)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 1);
+}
+
+#[test]
+fn what_was_forgotten_stays_so_though_what_it_forgets_is_younger() {
+    let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
+    let start = Entry::JailStart { jail: "sshd".into(), findtime_s: 600 };
+    // The clock was a day ahead, and is right again.
+    store.commit(&[start, failure("sshd", "192.0.2.1", 86_400 + 100, "x")], at(100)).unwrap();
+    let spent = Entry::Spent { jail: "sshd".into(), id: Id::parse("192.0.2.1") };
+    store.commit(&[spent], at(101)).unwrap();
+    store.purge(at(2000)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 0);
+}
