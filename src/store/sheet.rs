@@ -138,6 +138,11 @@ pub(super) struct Sheet {
 }
 
 impl Sheet {
+    /// An empty one with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> Sheet {
+        Sheet { bytes: Vec::with_capacity(bytes), ..Sheet::default() }
+    }
+
     /// Writes down that what stands before of an id counts no more.
     pub fn forget(&mut self, key: &Key, back: u32) {
         self.head(key, FORGETS, back);

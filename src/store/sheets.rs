@@ -204,7 +204,7 @@ impl Sheets {
             at = None;
         }
         let at = at.unwrap_or_else(|| {
-            self.open.push((jail, self.next, Sheet::default()));
+            self.open.push((jail, self.next, Sheet::with_capacity(SHEET_BYTES + 200)));
             self.next = self.next.saturating_add(1);
             self.open.len() - 1
         });
@@ -238,10 +238,9 @@ impl Sheets {
     }
 
     fn tag(&self, jail: i64, key: &Key) -> u32 {
-        // With zeros for keys of its own; the salt stands for them, so that tags stay the same.
+        // Its own keys are zeros; the salt stands for them, so that tags stay the same.
         let mut hasher = DefaultHasher::new();
-        hasher.write_i64(self.salt);
-        hasher.write_i64(jail);
+        hasher.write_u64(self.salt.cast_unsigned() ^ jail.cast_unsigned().rotate_left(32));
         hasher.write(key.bytes());
         hasher.finish() as u32
     }
