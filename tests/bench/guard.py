@@ -9,10 +9,11 @@ Each program runs as root in a network namespace of its own, on a directory of i
 jail of one failregex on one log unless a case says otherwise:
 
   idle     memory when nothing happens: one jail, and Debian's stock sshd jail
-  live     90000 lines, each one failure of a fresh address (maxretry 5), as an application writes
-           them: CPU seconds of the program and its children, and memory with 100000 tracked
+  live     90000 lines, each one failure of a fresh address (maxretry 5): CPU seconds of the program
+           and its children where an application writes them one by one, and where all come in one
+           write, as from a logger that buffers; and memory with 100000 tracked
   latency  write(line) until the element is in the kernel, over 200 lone events; then the same with
-           100000 bans in the set
+           100000 bans in the set; with nft, and with ipset, whose set has to be asked for it
   burst    so many new offenders in one write, until all are in the set
   restart  so many stored bans and an empty kernel, until all are in the set; memory behind it; and
            the same with the kernel's sets left in place, until the server has compared them;
@@ -215,8 +216,9 @@ class Guard:
 
     name = "?"
 
-    def __init__(self, bench, space, folder, maxretry=1, stock=False):
+    def __init__(self, bench, space, folder, maxretry=1, stock=False, banaction=None):
         self.bench, self.space, self.folder = bench, space, folder
+        self.banaction = banaction or bench.options.banaction
         self.maxretry, self.stock, self.child = maxretry, stock, None
         # As /var/log is: our own log lies beside the one that is guarded, the database does not.
         (folder / "log").mkdir(parents=True)
@@ -328,7 +330,7 @@ class Sentryban(Guard):
         etc = self.folder / "etc"
         (etc / "filter.d").mkdir(parents=True)
         (etc / "filter.d/gate.conf").write_text("[Definition]\nfailregex = %s\n" % FAILREGEX)
-        (etc / "jail.local").write_text(self.jail("gate", self.bench.options.banaction))
+        (etc / "jail.local").write_text(self.jail("gate", self.banaction))
         (etc / "sentryban.local").write_text(
             "[Definition]\ndbfile = %s\n" % (self.folder / "own.sqlite3"))
 
@@ -347,7 +349,7 @@ class Sentryban(Guard):
 
     def forget_kernel(self):
         super().forget_kernel()
-        if self.bench.options.banaction == "ipset":
+        if self.banaction == "ipset":
             for command in ("iptables -F", "iptables -X", "ipset destroy"):
                 self.space.run(*command.split())
 
@@ -455,6 +457,7 @@ class Bench:
                                 os.path.expanduser("~/.cargo/bin")])
         self.rs = None if options.no_peers else shutil.which("fail2ban-rs", path=path)
         self.f2b = None if options.no_peers else shutil.which("fail2ban-server", path=path)
+        self.ipset = bool(shutil.which("ipset") and shutil.which("iptables"))
         self.programs = [Sentryban]
         self.programs += [Fail2ban] if self.f2b else []
         self.programs += [Fail2banRs] if self.rs else []
@@ -465,7 +468,7 @@ class Bench:
         return done.returncode == 0
 
     def meter(self, guard):
-        return guard.space.meter(self.options.banaction if guard.name == "sentryban" else "nft")
+        return guard.space.meter(guard.banaction if guard.name == "sentryban" else "nft")
 
     def place(self):
         self.made += 1
@@ -537,28 +540,38 @@ def case_idle(bench):
 def case_live(bench):
     count = bench.options.live
     first = count // 9
-    rows = ["| program | CPU s for %s lines | ÷ sentryban | RSS MiB before | RSS MiB with %s tracked "
-            "| bytes an address |" % (thousands(count), thousands(count + first)),
-            "|---|---|---|---|---|---|"]
+    rows = ["| program | CPU s for %s lines, a write each | ÷ sentryban | CPU s, one write of all "
+            "| ÷ sentryban | RSS MiB before | RSS MiB with %s tracked | bytes an address |" % (
+                thousands(count), thousands(count + first)),
+            "|---|---|---|---|---|---|---|---|"]
     results = {}
+    ways = [lambda log, numbers: write_paced(log, numbers, bench.options.pace), write_all]
     for program in bench.programs:
-        with Running(bench, program, maxretry=5) as guard:
-            guard.settle()
-            idle = guard.memory()[0]
-            write_paced(guard.log, range(first), bench.options.pace)
-            before = guard.settle()
-            write_paced(guard.log, range(first, first + count), bench.options.pace)
-            cpu = guard.settle(3) - before
-            results[program.name] = cpu, idle, guard.memory()[0]
+        cpu = []
+        for way in ways:
+            with Running(bench, program, maxretry=5) as guard:
+                guard.settle()
+                idle = guard.memory()[0]
+                way(guard.log, range(first))
+                before = guard.settle()
+                way(guard.log, range(first, first + count))
+                cpu.append(guard.settle(3) - before)
+                if way is not write_all:
+                    memory = idle, guard.memory()[0]
+        results[program.name] = *cpu, *memory
     ours = results["sentryban"]
-    for name, (cpu, idle, full) in results.items():
-        rows.append("| %s | %.2f | %.3g | %.1f | %.1f | %.0f |" % (
-            name, cpu, cpu / ours[0], idle, full, (full - idle) * MIB / (first + count)))
-    goals = [goal("%s tracked" % thousands(first + count), ours[2], 16, unit=" MiB")]
-    if "fail2ban" in results:
-        goals.append(goal("times less CPU time than fail2ban", results["fail2ban"][0] / ours[0], 40, True))
-    if "fail2ban-rs" in results:
-        goals.append(goal("CPU time over fail2ban-rs'", ours[0] / results["fail2ban-rs"][0], 0.5))
+    for name, (paced, whole, idle, full) in results.items():
+        rows.append("| %s | %.2f | %.3g | %.2f | %.3g | %.1f | %.1f | %.0f |" % (
+            name, paced, paced / ours[0], whole, whole / ours[1], idle, full,
+            (full - idle) * MIB / (first + count)))
+    goals = [goal("%s tracked" % thousands(first + count), ours[3], 16, unit=" MiB")]
+    for n, way in enumerate(("a write each", "one write of all")):
+        if "fail2ban" in results:
+            goals.append(goal("times less CPU time than fail2ban, %s" % way,
+                              results["fail2ban"][n] / ours[n], 40, True))
+        if "fail2ban-rs" in results:
+            goals.append(goal("CPU time over fail2ban-rs', %s" % way,
+                              ours[n] / results["fail2ban-rs"][n], 0.5))
     return "%s live lines, a fresh address each" % thousands(count), rows, goals
 
 
@@ -574,16 +587,69 @@ def write_paced(log, numbers, per_s):
                 time.sleep(ahead)
 
 
-def events(guard, ear, numbers, gap_s):
+class Heard:
+    """Arrivals in the kernel, as nf_tables announces them."""
+
+    def __init__(self, guard):
+        self.ear = guard.space.ear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.ear.close()
+
+    def before(self):
+        """Called before a line is written."""
+
+    def moment(self, number):
+        return hear_one(self.ear, socket.inet_aton(address(number)))
+
+    def fill(self, guard, numbers):
+        burst = Burst(self.ear, len(numbers))
+        write_all(guard.log, numbers)
+        return burst.end()[1]
+
+
+class Counted:
+    """The same where nothing is announced: the set's header is asked for again and again."""
+
+    def __init__(self, guard):
+        self.counter, self.there = Counter(guard.space.name, guard.banaction), 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.counter.close()
+
+    def before(self):
+        self.there = self.counter.now()
+
+    def moment(self, _):
+        end = time.perf_counter() + DEADLINE_S
+        while self.counter.now() <= self.there:
+            if time.perf_counter() > end:
+                raise Fault("an address never came into the set")
+        return time.perf_counter()
+
+    def fill(self, guard, numbers):
+        before = self.counter.now()
+        wait = Wait(self.counter, before + len(numbers))
+        write_all(guard.log, numbers)
+        return wait.end()[1] - before
+
+
+def events(guard, arrivals, numbers, gap_s):
     """Milliseconds from each lone line to its element."""
     found = []
     with open(guard.log, "ab", buffering=0) as out:
         for number in numbers:
             text = line(number).encode()
-            key = socket.inet_aton(address(number))
+            arrivals.before()
             begin = time.perf_counter()
             out.write(text)
-            found.append((hear_one(ear, key) - begin) * 1000)
+            found.append((arrivals.moment(number) - begin) * 1000)
             time.sleep(gap_s * (0.5 + (number * 37 % 100) / 100))
     return sorted(found)
 
@@ -594,27 +660,31 @@ def percentile(values, part):
 
 def case_latency(bench):
     rows = ["| program | events | min ms | p50 | p90 | p99 | max |", "|---|---|---|---|---|---|---|"]
-    goals, n = [], bench.options.events
-    for program in bench.programs:
-        with Running(bench, program) as guard, guard.space.ear() as ear:
-            few = n if program is Sentryban else max(10, n // 5)
-            events(guard, ear, range(5), 0.05)
-            found = events(guard, ear, range(10, 10 + few), 0.03)
-            rows.append(spread(program.name, found))
-            if program is not Sentryban:
+    goals = []
+    runs = [(Sentryban, "nft"), (Sentryban, "ipset")] if bench.ipset else [(Sentryban, "nft")]
+    runs += [(program, None) for program in bench.programs if program is not Sentryban]
+    for program, banaction in runs:
+        with Running(bench, program, banaction=banaction) as guard, \
+                (Counted if banaction == "ipset" else Heard)(guard) as arrivals:
+            few = bench.options.events if banaction else max(10, bench.options.events // 5)
+            name = "%s, %s" % (program.name, banaction) if banaction else program.name
+            events(guard, arrivals, range(5), 0.05)
+            found = events(guard, arrivals, range(10, 10 + few), 0.03)
+            rows.append(spread(name, found))
+            if not banaction:
                 continue
-            goals += [goal("p50", percentile(found, 0.5), 0.5, unit=" ms"),
-                      goal("p99", percentile(found, 0.99), 2, unit=" ms")]
+            if banaction == "nft":
+                goals += [goal("p50", percentile(found, 0.5), 0.5, unit=" ms"),
+                          goal("p99", percentile(found, 0.99), 2, unit=" ms")]
             full = bench.options.full
-            burst = Burst(ear, full)
-            write_all(guard.log, range(1000, 1000 + full))
-            if burst.end()[1] < full:
+            if arrivals.fill(guard, range(1000, 1000 + full)) < full:
                 raise Fault("not all of %d bans came into the set" % full)
             guard.settle()
-            later = events(guard, ear, range(2_000_000, 2_000_000 + few), 0.03)
-            rows.append(spread("%s, %s present" % (program.name, thousands(full)), later))
+            later = events(guard, arrivals, range(2_000_000, 2_000_000 + few), 0.03)
+            rows.append(spread("%s, %s present" % (name, thousands(full)), later))
             share = percentile(later, 0.5) / percentile(found, 0.5)
-            goals.append(goal("one ban with %s present ÷ into an empty set" % thousands(full), share, 1.2))
+            goals.append(goal("one ban with %s present ÷ into an empty set, %s" % (
+                thousands(full), banaction), share, 1.2))
     return "Line written until the element is in the kernel", rows, goals
 
 
