@@ -43,3 +43,37 @@ fn what_the_main_file_names_begins_where_the_command_was_typed() {
     let log = fs::read_to_string(dir.path().join("own.log")).unwrap();
     assert!(log.contains("Exiting") && !log.contains("changes with the next start"), "{log}");
 }
+
+#[test]
+fn a_log_is_found_from_where_the_command_was_typed() {
+    let dir = Dir::new("background");
+    dir.file("logs/gate.log", "");
+    dir.file("etc/filter.d/gate.conf", "[Definition]\nfailregex = gate: refused <HOST>\n");
+    dir.file(
+        "etc/jail.local",
+        "[portsentry]\nenabled = false\n[sshd]\nenabled = false\n[gate]\nenabled = true\n\
+         filter = gate\nlogpath = logs/*.log\nmaxretry = 1\n",
+    );
+    dir.file(
+        "etc/sentryban.local",
+        "[Definition]\nsocket = own.sock\npidfile = own.pid\ndbfile = None\nlogtarget = own.log\n",
+    );
+    let server = env!("CARGO_BIN_EXE_sentryban-server");
+    program(server, dir.path(), &["-b", "-c", "etc", "--dry-run"]);
+    let pid = fs::read_to_string(dir.path().join("own.pid")).unwrap();
+    let own = || fs::read_to_string(dir.path().join("own.log")).unwrap_or_default();
+    let reads = |log: &str| {
+        let path = dir.path().join("logs").join(log).display().to_string();
+        own().contains(&format!("Added logfile: '{path}'"))
+    };
+    wait_for("the log is followed", || reads("gate.log"));
+    dir.file("logs/other.log", "");
+    let client = |words: &[&str]| {
+        let arguments = [&["-s", "own.sock"], words].concat();
+        program(env!("CARGO_BIN_EXE_sentryban-client"), dir.path(), &arguments)
+    };
+    client(&["reload"]);
+    wait_for("the other one, too", || reads("other.log"));
+    client(&["stop"]);
+    wait_for("it ends", || !Path::new(&format!("/proc/{}", pid.trim())).exists());
+}

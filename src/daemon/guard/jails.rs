@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     sync::Arc,
 };
 
@@ -43,7 +44,7 @@ pub(in crate::daemon) fn store_options(main: &MainSpec) -> store::Options {
 impl Guard {
     /// Brings up every jail of the configuration, with what the store remembers.
     pub fn load(&mut self) {
-        let config = config::read(&self.tree);
+        let config = self.read_config();
         self.tell(&config);
         self.looked_around = crate::time::Timestamp::default();
         self.look_around();
@@ -62,6 +63,19 @@ impl Guard {
         }
         self.settle();
         self.log.flush();
+    }
+
+    /// The configuration as it stands on the disk. Logs that are named from where we were started
+    /// are found there, though the background stands in `/`.
+    fn read_config(&self) -> Config {
+        let mut config = config::read(&self.tree);
+        // Its name is a name, whatever stands in it.
+        let start_dir = glob::Pattern::escape(&self.options.start_dir.to_string_lossy());
+        let specs = config.jails.jails.iter_mut().filter_map(|jail| jail.spec.as_mut());
+        for log in specs.flat_map(|spec| &mut spec.logpath) {
+            log.glob = Path::new(&start_dir).join(&log.glob).to_string_lossy().into_owned();
+        }
+        config
     }
 
     /// Says what is wrong with the configuration.
@@ -527,7 +541,7 @@ impl Guard {
             return Err(Refusal::Failed(text));
         }
         let (main, main_findings) = start::settings(&self.tree, &self.options);
-        let config = Config { main: main.clone(), main_findings, ..config::read(&self.tree) };
+        let config = Config { main: main.clone(), main_findings, ..self.read_config() };
         let faults = |findings: &[Finding]| findings.iter().filter(|f| f.is_fault()).count();
         // A file of which a part was not understood may have named more jails than it seems.
         let incomplete = faults(&config.jails.findings) > 0
