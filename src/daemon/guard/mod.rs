@@ -280,7 +280,10 @@ impl Guard {
         self.settle();
         self.housekeep();
         self.save();
-        self.log.flush();
+        // Lines about what is to be written yet go with it.
+        if self.held_entries == 0 {
+            self.log.flush();
+        }
     }
 
     /// Reads the clock, and sees whether somebody has set it.
