@@ -40,8 +40,9 @@ import threading
 import time
 from pathlib import Path
 
-from guard import DEADLINE_S, Namespace, goal, hear_one, percentile, spread
+from guard import goal, percentile, spread
 from kernel import inside
+from programs import DEADLINE_S, Namespace, hear_one
 from run import Fault, report, thousands
 
 HERE = Path(__file__).resolve().parent
