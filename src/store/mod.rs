@@ -364,12 +364,12 @@ impl Store {
         let Some(db) = &self.reader.db else { return Ok(()) };
         let mut refused = None;
         let transaction = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+        let mut sheets = sheets::Sheets::read(db)?;
         let batch = entries.iter().map(|entry| (entry, now));
         for (entry, time) in self.queue.iter().chain(batch) {
             self.jails.clear();
             let jails = &mut self.jails;
             let matches_max = self.options.matches_max;
-            let mut sheets = sheets::Sheets::read(db)?;
             let mut writer = write::Writer::new(db, jails, &mut sheets, matches_max);
             db.execute_batch("SAVEPOINT entry")?;
             let written = writer.write(entry, time).and_then(|()| writer.finish());
@@ -377,6 +377,7 @@ impl Store {
                 Ok(()) => (),
                 Err(cause @ StoreError::Other(_)) => {
                     db.execute_batch("ROLLBACK TO entry")?;
+                    sheets.drop_open();
                     let (number, _) = refused.unwrap_or((0, StoreError::Other(String::new())));
                     refused = Some((number + 1, cause));
                 }

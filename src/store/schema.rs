@@ -84,7 +84,6 @@ const MIGRATIONS: [&str; 2] = [
     );
     CREATE INDEX sheets_of ON sheets(jail, num, items);
     CREATE TABLE salt(salt INTEGER NOT NULL);
-    INSERT INTO salt VALUES (random());
 ",
 ];
 

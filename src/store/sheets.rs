@@ -55,7 +55,15 @@ pub(super) struct Sheets {
 impl Sheets {
     /// Looks what is there.
     pub fn read(db: &Connection) -> rusqlite::Result<Sheets> {
-        let salt = db.query_row("SELECT salt FROM salt", [], |row| row.get(0))?;
+        let salt = db.query_row("SELECT salt FROM salt", [], |row| row.get(0)).optional()?;
+        let salt = match salt {
+            Some(salt) => salt,
+            None => {
+                db.query_row("INSERT INTO salt VALUES (random()) RETURNING salt", [], |row| {
+                    row.get(0)
+                })?
+            }
+        };
         let (last, open) = (HashTable::new(), Vec::new());
         let mut sheets = Sheets { salt, last, next: 1, items: 0, newest: i64::MIN, open };
         let mut all = db.prepare("SELECT num, jail, data, newest FROM sheets ORDER BY num")?;
@@ -95,6 +103,12 @@ impl Sheets {
             sheet.forget(key, back);
         }
         Ok(())
+    }
+
+    /// What is not in the database yet never will be. Until all is read anew, the way to what led to
+    /// a ban may be cut off.
+    pub fn drop_open(&mut self) {
+        self.open.clear();
     }
 
     /// What is written of a jail counts no more.
