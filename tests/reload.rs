@@ -154,6 +154,29 @@ fn a_jail_that_rests_reads_what_it_missed_when_it_is_started() {
     server.wait_log("[one] Ban 203.0.113.3");
 }
 
+/// A jail that was behind the others on their log was told to go on where those were.
+#[test]
+fn what_a_jail_that_rested_has_missed_is_not_lost_in_a_crash() {
+    let dir = tree("crashed");
+    dir.file("etc/jail.local", format!("{JAILS}{}{}", jail(&dir, "one"), jail(&dir, "two")));
+    let Some(server) = start(&dir) else { return };
+    server.wait_log("[two] Ban 203.0.113.1");
+    server.client(&["set", "one", "idle", "on"]);
+    bad_guy(&dir, "203.0.113.4");
+    server.wait_log("[two] Ban 203.0.113.4");
+    assert!(!server.log().contains("[one] Ban 203.0.113.4"));
+    server.kill();
+    let server = Server::start(None, &dir);
+    server.wait_log("[one] Ban 203.0.113.4");
+    // Both have counted each line once.
+    for jail in ["one", "two"] {
+        for address in ["203.0.113.1", "203.0.113.4"] {
+            let found = server.log().matches(&format!("[{jail}] Found {address}")).count();
+            assert_eq!(found, 1, "{jail} {address}: {}", server.log());
+        }
+    }
+}
+
 /// Commands take a helper that only a start can start; without it they were told of as taken.
 #[test]
 fn actions_that_cannot_be_exchanged_are_refused() {

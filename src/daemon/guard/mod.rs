@@ -389,6 +389,7 @@ impl Guard {
         let Some(position) = batch.position.filter(|_| !current.is_empty()) else { return };
         if !batch.shared {
             current.iter().for_each(|jail| self.positions.catch_up(&batch.source, jail, &position));
+            self.entries.extend(self.positions.take_changes());
             return;
         }
         self.entries.push(settle::position(&batch.source, &position));
@@ -397,6 +398,7 @@ impl Guard {
             let readers = jails.values().filter(|keeper| keeper.wants(&batch.source));
             readers.map(|keeper| Arc::clone(&keeper.name)).collect()
         });
+        self.entries.extend(self.positions.take_changes());
     }
 
     /// The jails that a batch was read for; behind them those that have begun anew, or ended, since

@@ -2,11 +2,13 @@
 //!
 //! One position for each source is what the store keeps, and what nearly all jails have in common. A
 //! jail that began later, or slept, is behind for a while: where it stands is kept beside, for as
-//! long as that is so, in case it has to begin anew from there.
+//! long as that is so, in case it has to begin anew from there. The store keeps that, too, as soon as
+//! the others have gone on, under the jail's name, a tab and the source's.
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::{source::Position, ticket::JailName};
+use super::settle;
+use crate::{source::Position, store::Entry, ticket::JailName};
 
 /// The name of a source: a file's path, or a journal.
 type Source = Arc<str>;
@@ -18,7 +20,17 @@ pub(super) struct Positions {
     loaded: bool,
     common: HashMap<Source, Common>,
     /// Jails that stand elsewhere.
-    own: HashMap<(JailName, Source), Position>,
+    own: HashMap<(JailName, Source), Own>,
+    /// What the store is to keep of them.
+    changes: Vec<Entry>,
+}
+
+/// Where a jail stands.
+#[derive(Debug)]
+struct Own {
+    position: Position,
+    /// The store knows it.
+    stored: bool,
 }
 
 /// Where most readers of a source stand.
@@ -38,21 +50,37 @@ impl Positions {
     /// What the store knows.
     pub fn load(&mut self, stored: Vec<(Source, Position)>) {
         self.loaded = true;
-        for (source, position) in stored {
-            self.common.insert(source, Common { position, jails: Vec::new() });
+        for (key, position) in stored {
+            // Sources are paths, or journals.
+            let own = key.split_once('\t').filter(|(jail, _)| !jail.starts_with('/'));
+            if let Some((jail, source)) = own {
+                let key = (jail.into(), source.into());
+                self.own.insert(key, Own { position, stored: true });
+            } else {
+                self.common.insert(key, Common { position, jails: Vec::new() });
+            }
         }
     }
 
-    /// The positions that the store keeps.
-    pub fn common(&self) -> impl Iterator<Item = (&Source, &Position)> {
-        self.common.iter().map(|(source, common)| (source, &common.position))
+    /// All that the store is to keep.
+    pub fn all(&self) -> impl Iterator<Item = Entry> {
+        let common = self.common.iter();
+        let common = common.map(|(source, common)| settle::position(source, &common.position));
+        let own = self.own.iter();
+        common.chain(own.map(|(key, own)| settle::position(&row(key), &own.position)))
+    }
+
+    /// What the store is to keep, or to forget, beside the common position that moved.
+    pub fn take_changes(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.changes)
     }
 
     /// Where a jail has to begin to read, each source by itself.
     pub fn of(&self, jail: &JailName) -> Vec<(Source, Position)> {
         let position = |(source, common): (&Source, &Common)| {
             let own = self.own.get(&(Arc::clone(jail), Arc::clone(source)));
-            (Arc::clone(source), own.unwrap_or(&common.position).clone())
+            let position = own.map_or(&common.position, |own| &own.position);
+            (Arc::clone(source), position.clone())
         };
         self.common.iter().map(position).collect()
     }
@@ -68,7 +96,10 @@ impl Positions {
     ) {
         for jail in &jails {
             if !self.own.is_empty() {
-                self.own.remove(&(Arc::clone(jail), Arc::clone(source)));
+                let key = (Arc::clone(jail), Arc::clone(source));
+                if self.own.remove(&key).is_some_and(|own| own.stored) {
+                    self.changes.push(Entry::ForgetPosition { key: row(&key) });
+                }
             }
         }
         let Some(common) = self.common.get_mut(source) else {
@@ -77,21 +108,33 @@ impl Positions {
         };
         let before = std::mem::replace(&mut common.position, position);
         if common.jails == jails {
-            return;
+            return self.keep(source);
         }
         let stood = match common.jails.is_empty() {
             true => readers(),
             false => std::mem::take(&mut common.jails),
         };
         for jail in stood.into_iter().filter(|jail| !jails.contains(jail)) {
-            self.own.entry((jail, Arc::clone(source))).or_insert_with(|| before.clone());
+            let own = || Own { position: before.clone(), stored: false };
+            self.own.entry((jail, Arc::clone(source))).or_insert_with(own);
         }
         common.jails = jails;
+        self.keep(source);
+    }
+
+    /// The common position of a source has moved: who stays behind is remembered by the store.
+    fn keep(&mut self, source: &Source) {
+        for (key, own) in self.own.iter_mut().filter(|((_, of), own)| of == source && !own.stored) {
+            own.stored = true;
+            self.changes.push(settle::position(&row(key), &own.position));
+        }
     }
 
     /// A jail that is behind the others has counted what stands before this position.
     pub fn catch_up(&mut self, source: &Source, jail: &JailName, position: &Position) {
-        self.own.insert((Arc::clone(jail), Arc::clone(source)), position.clone());
+        let key = (Arc::clone(jail), Arc::clone(source));
+        self.changes.push(settle::position(&row(&key), position));
+        self.own.insert(key, Own { position: position.clone(), stored: true });
     }
 
     /// A jail ends: what others go on to read it has not read.
@@ -100,13 +143,20 @@ impl Positions {
             if common.jails.len() > 1 && common.jails.contains(jail) {
                 common.jails.retain(|other| other != jail);
                 let key = (Arc::clone(jail), Arc::clone(source));
-                self.own.insert(key, common.position.clone());
+                let own = Own { position: common.position.clone(), stored: false };
+                self.own.insert(key, own);
             }
         }
     }
 }
 
+/// The name under which the store knows where a jail stands.
+fn row((jail, source): &(JailName, Source)) -> Arc<str> {
+    format!("{jail}\t{source}").into()
+}
+
 #[cfg(test)]
+#[allow(clippy::panic, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
     use crate::time::Timestamp;
@@ -140,6 +190,47 @@ mod tests {
         // b sleeps, and a's position is the common one: b stays where it is.
         positions.move_on(&source, names(&["a"]), at(6), Vec::new);
         assert_eq!([of(&positions, "a"), of(&positions, "b")], [at(6), at(4)]);
-        assert!(positions.common().eq([(&source, &at(6))]));
+    }
+
+    /// What a store holds after these changes and with the common position.
+    fn remembered(held: &mut HashMap<Source, Position>, positions: &mut Positions) -> Positions {
+        for change in positions.take_changes() {
+            match change {
+                Entry::Position { key, value } => {
+                    let row = String::from_utf8(value.to_vec()).unwrap();
+                    held.insert(key, Position::from_row(&row).unwrap());
+                }
+                Entry::ForgetPosition { key } => assert!(held.remove(&key).is_some()),
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut again = Positions::default();
+        again.load(held.clone().into_iter().collect());
+        again
+    }
+
+    #[test]
+    fn a_jail_that_is_behind_goes_on_from_there_after_a_crash() {
+        let source: Source = "/var/log/x".into();
+        let names = |names: &[&str]| names.iter().map(|name| JailName::from(*name)).collect();
+        let mut held = HashMap::from([(Arc::clone(&source), at(3))]);
+        let mut positions = Positions::default();
+        positions.move_on(&source, names(&["a", "b"]), at(3), Vec::new);
+        positions.leave(&"a".into());
+        assert!(positions.take_changes().is_empty(), "nobody has gone on without it");
+        for second in [4, 5] {
+            positions.move_on(&source, names(&["b"]), at(second), Vec::new);
+            held.insert(Arc::clone(&source), at(second));
+            let again = remembered(&mut held, &mut positions);
+            assert_eq!([of(&again, "a"), of(&again, "b")], [at(3), at(second)]);
+        }
+        positions.catch_up(&source, &"a".into(), &at(4));
+        let again = remembered(&mut held, &mut positions);
+        assert_eq!([of(&again, "a"), of(&again, "b")], [at(4), at(5)]);
+        positions.move_on(&source, names(&["a", "b"]), at(6), Vec::new);
+        held.insert(Arc::clone(&source), at(6));
+        let again = remembered(&mut held, &mut positions);
+        assert_eq!([of(&again, "a"), of(&again, "b")], [at(6), at(6)]);
+        assert_eq!(held.len(), 1);
     }
 }

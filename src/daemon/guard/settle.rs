@@ -144,8 +144,7 @@ impl Guard {
 
     /// How far everything is read.
     pub(super) fn write_positions(&mut self) {
-        let positions = self.positions.common().map(|(key, value)| position(key, value));
-        self.entries.extend(positions);
+        self.entries.extend(self.positions.all());
     }
 
     /// Has a jail's actions do something.
