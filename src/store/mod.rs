@@ -309,7 +309,9 @@ impl Store {
         if ordered {
             db.pragma_update(None, "synchronous", "FULL")?;
         }
-        let large = self.queue.len() + entries.len() >= LARGE_BATCH;
+        // Failures stand many to a row, and all behind the others.
+        let is_row = |entry: &&Entry| !matches!(entry, Entry::Failure { .. });
+        let large = self.queue.len() + entries.iter().filter(is_row).count() >= LARGE_BATCH;
         if large {
             file::large_cache(db, true)?;
         }
