@@ -3,7 +3,7 @@
 //! One position for each source is what the store keeps, and what nearly all jails have in common. A
 //! jail that began later, or slept, is behind for a while: where it stands is kept beside, for as
 //! long as that is so, in case it has to begin anew from there. The store keeps that, too, as soon as
-//! the others have gone on, under the jail's name, a tab and the source's.
+//! the others have gone on, under the jail's name and the source's.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -51,13 +51,9 @@ impl Positions {
     pub fn load(&mut self, stored: Vec<(Source, Position)>) {
         self.loaded = true;
         for (key, position) in stored {
-            // Sources are paths, or journals.
-            let own = key.split_once('\t').filter(|(jail, _)| !jail.starts_with('/'));
-            if let Some((jail, source)) = own {
-                let key = (jail.into(), source.into());
-                self.own.insert(key, Own { position, stored: true });
-            } else {
-                self.common.insert(key, Common { position, jails: Vec::new() });
+            match key_of(&key) {
+                Some(own) => drop(self.own.insert(own, Own { position, stored: true })),
+                None => drop(self.common.insert(key, Common { position, jails: Vec::new() })),
             }
         }
     }
@@ -150,9 +146,17 @@ impl Positions {
     }
 }
 
-/// The name under which the store knows where a jail stands.
+/// The name under which the store knows where a jail stands. No source begins as it does, and the
+/// length says where the jail's name ends, whatever is in it.
 fn row((jail, source): &(JailName, Source)) -> Arc<str> {
-    format!("{jail}\t{source}").into()
+    format!("\t{}\t{jail}\t{source}", jail.len()).into()
+}
+
+/// What [`row`] made the name from; none where it is a source's.
+fn key_of(row: &str) -> Option<(JailName, Source)> {
+    let (length, rest) = row.strip_prefix('\t')?.split_once('\t')?;
+    let (jail, source) = rest.split_at_checked(length.parse().ok()?)?;
+    Some((jail.into(), source.strip_prefix('\t')?.into()))
 }
 
 #[cfg(test)]
@@ -232,5 +236,21 @@ mod tests {
         let again = remembered(&mut held, &mut positions);
         assert_eq!([of(&again, "a"), of(&again, "b")], [at(6), at(6)]);
         assert_eq!(held.len(), 1);
+    }
+
+    #[test]
+    fn whatever_a_jail_or_a_log_is_called_it_is_found_again() {
+        for jail in ["a", "/a", "\t", "a\tb", "1\t/x", "é\t"] {
+            for source in ["/var/log/x", "/var/log/x\ty", "systemd-journal"] {
+                let (jail, source): (JailName, Source) = (jail.into(), source.into());
+                let mut held = HashMap::from([(Arc::clone(&source), at(3))]);
+                let mut positions = Positions::default();
+                positions.load(held.clone().into_iter().collect());
+                positions.catch_up(&source, &jail, &at(2));
+                let again = remembered(&mut held, &mut positions);
+                assert_eq!(again.of(&jail), [(Arc::clone(&source), at(2))], "{jail:?} {source:?}");
+                assert_eq!(of(&again, "other"), at(3));
+            }
+        }
     }
 }
