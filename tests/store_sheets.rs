@@ -225,3 +225,39 @@ fn what_was_forgotten_stays_so_though_what_it_forgets_is_younger() {
     store.purge(at(2000)).unwrap();
     assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 0);
 }
+
+/// Another program's hand in the database.
+fn meddle(path: &std::path::Path, sql: &str) {
+    rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn sheets_that_cannot_be_read_once_hold_nothing_up_later() {
+    let dir = Dir::new("sheets");
+    let path = dir.path().join("db");
+    open(&path).commit(&[failure("sshd", "192.0.2.1", 1, "a")], at(1)).unwrap();
+    let mut store = open(&path);
+    // Whoever reads the table is told that a number is too large.
+    meddle(
+        &path,
+        "ALTER TABLE sheets RENAME TO kept;
+         CREATE VIEW sheets AS SELECT num, jail, newest, items, data FROM kept
+             WHERE abs(-9223372036854775807 - kept.jail) > 0;",
+    );
+    store.commit(&[failure("sshd", "192.0.2.1", 2, "b")], at(2)).unwrap_err();
+    meddle(&path, "DROP VIEW sheets; ALTER TABLE kept RENAME TO sheets;");
+    store.commit(&[failure("sshd", "192.0.2.1", 5, "c")], at(5)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 3);
+}
+
+#[test]
+fn a_sheet_that_is_none_has_the_file_set_aside() {
+    let dir = Dir::new("sheets");
+    let path = dir.path().join("db");
+    open(&path).commit(&[failure("sshd", "192.0.2.1", 1, "a")], at(1)).unwrap();
+    let mut store = open(&path);
+    meddle(&path, "UPDATE sheets SET data = 'text'");
+    store.commit(&[failure("sshd", "192.0.2.1", 2, "b")], at(2)).unwrap();
+    assert!(matches!(&store.take_notices()[..], [Notice::SetAside { .. }]));
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 1);
+}

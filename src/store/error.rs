@@ -117,7 +117,20 @@ impl std::error::Error for StoreError {}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
+        use rusqlite::Error as E;
+
         let text = error.to_string();
+        // What stands there is not what we write.
+        let unreadable = matches!(
+            error,
+            E::FromSqlConversionFailure(..)
+                | E::IntegralValueOutOfRange(..)
+                | E::InvalidColumnType(..)
+                | E::Utf8Error(..)
+        );
+        if unreadable {
+            return StoreError::Corrupt(text);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => StoreError::Full(text),
             Some(

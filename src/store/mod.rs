@@ -297,7 +297,12 @@ impl Store {
                 self.begin_anew(why, now)?;
                 self.write(entries, now)
             }
-            Err(StoreError::Other(_)) => self.write_one_by_one(entries, now),
+            Err(StoreError::Other(_)) => {
+                let done = self.write_one_by_one(entries, now);
+                // Where it was rolled back, numbers given in it are none.
+                self.jails.clear();
+                done
+            }
             result => result,
         }
     }
@@ -343,21 +348,24 @@ impl Store {
         // A lone ban waits for this, so not even these words are read anew each time.
         let say = |word: &str| db.prepare_cached(word)?.execute([]).map(drop);
         say("BEGIN IMMEDIATE")?;
-        let mut sheets = match sheets {
-            Some(sheets) => sheets,
-            None => sheets::Sheets::read(db)?,
+        let all = || {
+            let mut sheets = match sheets {
+                Some(sheets) => sheets,
+                None => sheets::Sheets::read(db)?,
+            };
+            let mut writer = write::Writer::new(db, jails, &mut sheets, self.options.matches_max);
+            let mut batch = self.queue.iter().chain(entries.iter().map(|entry| (entry, now)));
+            batch.try_for_each(|(entry, time)| writer.write(entry, time))?;
+            writer.finish()?;
+            say("COMMIT")?;
+            Ok(sheets)
         };
-        let mut writer = write::Writer::new(db, jails, &mut sheets, self.options.matches_max);
-        let mut batch = self.queue.iter().chain(entries.iter().map(|entry| (entry, now)));
-        let done = batch
-            .try_for_each(|(entry, time)| writer.write(entry, time))
-            .and_then(|()| writer.finish())
-            .and_then(|()| say("COMMIT"));
+        let done = all();
         if done.is_err() && !db.is_autocommit() {
             // What made it fail is told; a failing rollback has no other reason.
             let _ = db.execute_batch("ROLLBACK");
         }
-        done.map(|()| sheets)
+        done
     }
 
     /// For a batch with an entry that the tables do not take: that one is left out, so that it does
@@ -388,7 +396,6 @@ impl Store {
             db.execute_batch("RELEASE entry")?;
         }
         transaction.commit()?;
-        self.jails.clear();
         if let Some((entries, cause)) = refused {
             self.notices.push(Notice::Refused { entries, cause });
         }

@@ -40,16 +40,7 @@ impl Reader {
     ) -> Result<T, StoreError> {
         let Some(db) = &self.db else { return Ok(T::default()) };
         question(db).map_err(|error| {
-            let unreadable = matches!(
-                error,
-                rusqlite::Error::FromSqlConversionFailure(..)
-                    | rusqlite::Error::InvalidColumnType(..)
-                    | rusqlite::Error::Utf8Error(..)
-            );
-            let error = match unreadable {
-                true => StoreError::Corrupt(error.to_string()),
-                false => StoreError::from(error),
-            };
+            let error = StoreError::from(error);
             if let StoreError::Corrupt(why) = &error {
                 *self.damage.borrow_mut() = Some(why.clone());
             }
