@@ -170,6 +170,13 @@ fn a_database_with_a_row_for_each_failure_is_brought_along() {
         }
         db.execute("INSERT INTO bans VALUES ('192.0.2.200', 7, 5000000, 600, 1, 3, 0, 1)", [])
             .unwrap();
+        // What cannot be read is left behind, and what belongs to nobody, too.
+        db.execute_batch(
+            "INSERT INTO failures(id, jail, time, attempts, data) VALUES
+                 (x'ff', 7, 1, 1, NULL), (CAST(x'c3' AS TEXT), 7, 2, 1, NULL),
+                 ('192.0.2.201', 7, 3, 1, x'00'), ('192.0.2.202', 9, 4, 1, NULL);",
+        )
+        .unwrap();
     }
     let mut store = open(&path);
     assert_eq!(store.take_notices(), [Notice::Upgraded { from: 1, to: 2 }]);

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row};
 
 use super::{row, sheets::Sheets};
 use crate::{ticket::Ticket, time::Timestamp};
@@ -123,20 +123,30 @@ pub(super) fn migrate(db: &Connection, version: i64, now: Timestamp) -> rusqlite
     transaction.commit()
 }
 
-/// Failures go from rows of their own onto sheets.
+/// Failures go from rows of their own onto sheets. What cannot be read, or has no jail, is left out:
+/// the bans beside it are worth more.
 fn move_failures(db: &Connection) -> rusqlite::Result<()> {
     let mut sheets = Sheets::read(db)?;
-    let mut all =
-        db.prepare("SELECT jail, id, time, attempts, data FROM failures ORDER BY time, num")?;
+    let mut all = db.prepare(
+        "SELECT jail, id, time, attempts, data FROM failures \
+         WHERE jail IN (SELECT jail FROM jails) ORDER BY time, num",
+    )?;
     let mut rows = all.query([])?;
     while let Some(row) = rows.next()? {
-        let ticket = Ticket {
-            id: row::id(row, 1)?,
-            time: row::time(row, 2)?,
-            attempts: row::count::<u32>(row, 3)?.max(1),
-            evidence: Arc::new(row::read_evidence(row.get_ref(4)?.as_str_or_null()?)),
-        };
-        sheets.push(db, row.get(0)?, &ticket, usize::MAX)?;
+        if let Ok((jail, ticket)) = failure(row) {
+            sheets.push(db, jail, &ticket, usize::MAX)?;
+        }
     }
     sheets.finish(db)
+}
+
+/// A failure in a row of its own, and its jail.
+fn failure(row: &Row<'_>) -> rusqlite::Result<(i64, Ticket)> {
+    let ticket = Ticket {
+        id: row::id(row, 1)?,
+        time: row::time(row, 2)?,
+        attempts: row::count::<u32>(row, 3)?.max(1),
+        evidence: Arc::new(row::read_evidence(row.get_ref(4)?.as_str_or_null()?)),
+    };
+    Ok((row.get(0)?, ticket))
 }
