@@ -233,6 +233,28 @@ fn what_was_forgotten_stays_so_though_what_it_forgets_is_younger() {
     assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 0);
 }
 
+#[test]
+fn what_the_clock_dated_ahead_is_forgotten_once_it_is_right_again() {
+    let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
+    let start = Entry::JailStart { jail: "sshd".into(), findtime_s: 600 };
+    let year = 365 * 86_400;
+    store.commit(&[start, failure("sshd", "192.0.2.1", 9 * year, "x")], at(9 * year)).unwrap();
+    // All that follow stand on sheets of that time.
+    for (number, id) in (0..5).zip(["192.0.2.1", "192.0.2.2", "192.0.2.3", "bob", "192.0.2.5"]) {
+        store.commit(&[failure("sshd", id, number, "x")], at(number)).unwrap();
+    }
+    store.purge(at(10)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 6);
+    let spent = Entry::Spent { jail: "sshd".into(), id: Id::parse("192.0.2.1") };
+    store.commit(&[spent, failure("sshd", "192.0.2.6", 20, "x")], at(20)).unwrap();
+    store.purge(at(615)).unwrap();
+    let mut left = Vec::new();
+    store.for_each_failure("sshd", at(0), |ticket| left.push(ticket.id)).unwrap();
+    assert_eq!(left, [Id::parse("192.0.2.6")]);
+    store.purge(at(700)).unwrap();
+    assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 0);
+}
+
 /// Another program's hand in the database.
 fn meddle(path: &std::path::Path, sql: &str) {
     rusqlite::Connection::open(path).unwrap().execute_batch(sql).unwrap();
@@ -267,4 +289,32 @@ fn a_sheet_that_is_none_has_the_file_set_aside() {
     store.commit(&[failure("sshd", "192.0.2.1", 2, "b")], at(2)).unwrap();
     assert!(matches!(&store.take_notices()[..], [Notice::SetAside { .. }]));
     assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 1);
+}
+
+#[test]
+fn sheets_get_low_numbers_before_they_are_too_high() {
+    let dir = Dir::new("sheets");
+    let path = dir.path().join("db");
+    for far in [1 << 31, u32::MAX - 1, u32::MAX].map(i64::from).into_iter().chain([i64::MAX]) {
+        let mut store = open(&path);
+        let forget = Entry::ForgetJail { jail: "sshd".into() };
+        let first = failure("sshd", "192.0.2.1", 1, "1");
+        store.commit(&[forget, first], at(1)).unwrap();
+        store.commit(&[failure("sshd", "192.0.2.1", 2, "2")], at(2)).unwrap();
+        drop(store);
+        // As after a long flood.
+        meddle(
+            &path,
+            &format!("UPDATE sheets SET num = num + ({far} - (SELECT max(num) FROM sheets))"),
+        );
+        let mut store = open(&path);
+        for second in 3..6 {
+            let line = second.to_string();
+            store.commit(&[failure("sshd", "192.0.2.1", second, &line)], at(second)).unwrap();
+        }
+        store.commit(&[ban("sshd", "192.0.2.1", 6, 600, 1)], at(6)).unwrap();
+        assert_eq!(store.take_notices(), []);
+        let evidence = store.evidence("sshd", &Id::parse("192.0.2.1")).unwrap().unwrap();
+        assert_eq!(evidence.lines, lines(&["1", "2", "3", "4", "5"]).lines, "{far}");
+    }
 }

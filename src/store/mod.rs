@@ -331,7 +331,7 @@ impl Store {
             // It was set a moment ago on the same connection; what fails here fails again and louder.
             let _ = db.pragma_update(None, "synchronous", "NORMAL");
         }
-        self.sheets = Some(result?);
+        self.sheets = Some(result?).filter(|sheets| !sheets.is_worn());
         self.jails = jails;
         Ok(())
     }
@@ -449,11 +449,17 @@ impl Store {
         if let Err(StoreError::Corrupt(why)) = &more {
             *self.reader.damage.borrow_mut() = Some(why.clone());
         }
-        if self.purge.take_dropped()
-            && let Some(sheets) = &mut self.sheets
-            && sheets.tidy(db).is_err()
-        {
-            self.sheets = None; // it is read anew
+        let (items, youngest) = self.purge.take_dropped();
+        if let Some(sheets) = &mut self.sheets {
+            if items > 0 {
+                sheets.dropped(items);
+            }
+            if let Some(youngest) = youngest {
+                sheets.none_is_younger(youngest);
+            }
+            if sheets.tidy(db).is_err() {
+                self.sheets = None; // it is read anew
+            }
         }
         if let Some(syncer) = &self.syncer {
             syncer.wake();

@@ -42,14 +42,19 @@ enum Step {
 pub(super) struct Purge {
     step: Step,
     last: Option<Timestamp>,
-    /// Sheets of failures are gone.
-    dropped: bool,
+    /// So many items went with sheets of failures.
+    dropped: u64,
+    /// The latest time of a step of this purge.
+    latest: Timestamp,
+    /// No sheet is younger than this.
+    youngest: Option<Timestamp>,
 }
 
 impl Purge {
     /// Begins from the start.
     pub(super) fn begin(&mut self) {
         self.step = Step::History(0);
+        self.latest = Timestamp::default();
     }
 
     /// Begins if an hour has passed (or the clock went back); true if there is something to do.
@@ -61,9 +66,10 @@ impl Purge {
         !matches!(self.step, Step::Idle)
     }
 
-    /// True once after sheets of failures were taken away.
-    pub(super) fn take_dropped(&mut self) -> bool {
-        std::mem::take(&mut self.dropped)
+    /// How many items were taken away with sheets of failures, told once; and, at the end of them
+    /// all, what none of them is younger than.
+    pub(super) fn take_dropped(&mut self) -> (u64, Option<Timestamp>) {
+        (std::mem::take(&mut self.dropped), self.youngest.take())
     }
 
     /// Does one step, within a transaction of its own; true if there is more to do.
@@ -74,6 +80,7 @@ impl Purge {
         now: Timestamp,
     ) -> rusqlite::Result<bool> {
         let age_s = i64::try_from(age_s).unwrap_or(i64::MAX);
+        self.latest = self.latest.max(now);
         self.step = match self.step {
             Step::Idle => Step::Idle,
             Step::History(from) => match history(db, from, age_s, now)? {
@@ -82,10 +89,13 @@ impl Purge {
             },
             Step::Failures(from) => match failures(db, from, now)? {
                 Some((upto, gone)) => {
-                    self.dropped |= gone > 0;
+                    self.dropped += gone;
                     Step::Failures(upto)
                 }
-                None => Step::Positions,
+                None => {
+                    self.youngest = Some(self.latest);
+                    Step::Positions
+                }
             },
             Step::Positions => {
                 positions(db, now)?;
@@ -144,16 +154,24 @@ fn history(
     Ok(Some(upto))
 }
 
-/// Sheets on which every failure is older than the `findtime` of its jail; how many there were.
-fn failures(db: &Connection, from: i64, now: Timestamp) -> rusqlite::Result<Option<(i64, usize)>> {
+/// Sheets on which every failure is older than the `findtime` of its jail; how many items they had.
+fn failures(db: &Connection, from: i64, now: Timestamp) -> rusqlite::Result<Option<(i64, u64)>> {
     let Some(upto) = next(db, "sheets", from, STEP_SHEETS)? else { return Ok(None) };
-    let gone = db
+    let transaction = db.unchecked_transaction()?;
+    // The clock was ahead. As every later sheet took over the time, none would ever be old.
+    db.prepare_cached(
+        "UPDATE sheets SET newest = ?3 WHERE num > ?1 AND num <= ?2 AND newest > ?3",
+    )?
+    .execute((from, upto, now.micros()))?;
+    let gone: Vec<u32> = db
         .prepare_cached(
             "DELETE FROM sheets WHERE num > ?1 AND num <= ?2 AND newest < ?3 - 1000000 * \
-         (SELECT findtime FROM jails WHERE jails.jail = sheets.jail)",
+             (SELECT findtime FROM jails WHERE jails.jail = sheets.jail) RETURNING items",
         )?
-        .execute((from, upto, now.micros()))?;
-    Ok(Some((upto, gone)))
+        .query_map((from, upto, now.micros()), |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    transaction.commit()?;
+    Ok(Some((upto, gone.into_iter().map(u64::from).sum())))
 }
 
 fn positions(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {

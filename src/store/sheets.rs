@@ -15,7 +15,7 @@ use hashbrown::{HashTable, hash_table::Entry};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::sheet::{Item, Key, Sheet, items};
-use crate::ticket::Ticket;
+use crate::{ticket::Ticket, time::Timestamp};
 
 /// A sheet ends when it is longer than this: two of them fit on a page of the database.
 const SHEET_BYTES: usize = 1800;
@@ -28,6 +28,9 @@ const DROPPED_AT_ONCE: i64 = 400;
 
 /// So many sheets are read at most for what led to a ban.
 const CHAIN_MAX: usize = 256;
+
+/// Beyond this number sheets are numbered anew from 1: a long flood would come to the end.
+const NUMBER_MAX: u32 = 1 << 31;
 
 /// A tag, and the last sheet with an item of it.
 #[derive(Clone, Copy, Debug)]
@@ -50,11 +53,14 @@ pub(super) struct Sheets {
     newest: i64,
     /// Sheets that are not in the database yet, one for each jail: the jail, its number, and it.
     open: Vec<(i64, u32, Sheet)>,
+    /// Sheets were taken out of the database, and their tags are still here.
+    is_stale: bool,
 }
 
 impl Sheets {
-    /// Looks what is there.
+    /// Looks what is there, within a transaction of the caller's.
     pub fn read(db: &Connection) -> rusqlite::Result<Sheets> {
+        number_anew(db)?;
         let salt = db.query_row("SELECT salt FROM salt", [], |row| row.get(0)).optional()?;
         let salt = match salt {
             Some(salt) => salt,
@@ -65,16 +71,18 @@ impl Sheets {
             }
         };
         let (last, open) = (HashTable::new(), Vec::new());
-        let mut sheets = Sheets { salt, last, next: 1, items: 0, newest: i64::MIN, open };
-        let mut all = db.prepare("SELECT num, jail, data, newest FROM sheets ORDER BY num")?;
+        let (newest, is_stale) = (i64::MIN, false);
+        let mut sheets = Sheets { salt, last, next: 1, items: 0, newest, open, is_stale };
+        let mut all =
+            db.prepare("SELECT num, jail, data, newest, items FROM sheets ORDER BY num")?;
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
             let (number, jail) = (row.get::<_, u32>(0)?, row.get(1)?);
             for item in items(row.get_ref(2)?.as_blob()?) {
                 let tag = sheets.tag(jail, &item.key);
                 sheets.set_last(tag, number);
-                sheets.items += 1;
             }
+            sheets.items += u64::from(row.get::<_, u32>(4)?);
             sheets.next = number.saturating_add(1);
             sheets.newest = sheets.newest.max(row.get(3)?);
         }
@@ -114,8 +122,28 @@ impl Sheets {
     /// What is written of a jail counts no more.
     pub fn forget_jail(&mut self, db: &Connection, jail: i64) -> rusqlite::Result<()> {
         self.open.retain(|(of, ..)| *of != jail);
-        db.prepare_cached("DELETE FROM sheets WHERE jail = ?1")?.execute([jail])?;
-        self.tidy(db)
+        let mut delete = db.prepare_cached("DELETE FROM sheets WHERE jail = ?1 RETURNING items")?;
+        let mut gone = delete.query([jail])?;
+        while let Some(row) = gone.next()? {
+            self.dropped(row.get::<_, u32>(0)?.into());
+        }
+        Ok(())
+    }
+
+    /// So many items were taken out of the database, or put in and then out.
+    pub fn dropped(&mut self, items: u64) {
+        self.items = self.items.saturating_sub(items);
+        self.is_stale = true;
+    }
+
+    /// True if all is to be read anew, lest numbers come to their end.
+    pub fn is_worn(&self) -> bool {
+        self.next > NUMBER_MAX
+    }
+
+    /// All failures in the database are at most as young as this, though the clock was ahead.
+    pub fn none_is_younger(&mut self, now: Timestamp) {
+        self.newest = self.newest.min(now.micros());
     }
 
     /// The lines that count against an id, newest first, each with its time in microseconds; at
@@ -131,7 +159,8 @@ impl Sheets {
         let mut at = self.last_of(self.tag(jail, key));
         for _ in 0..CHAIN_MAX {
             let Some(number) = at.filter(|_| found.len() < lines_max) else { break };
-            let back = match self.open.iter().find(|(_, open, _)| *open == number) {
+            let is_here = |(of, open, _): &&(i64, u32, Sheet)| (*of, *open) == (jail, number);
+            let back = match self.open.iter().find(is_here) {
                 Some((_, _, sheet)) => self.read_lines(&sheet.bytes, jail, key, &mut found),
                 None => db
                     .prepare_cached("SELECT data FROM sheets WHERE num = ?1 AND jail = ?2")?
@@ -172,26 +201,30 @@ impl Sheets {
             self.insert(db, jail, number, &sheet)?;
         }
         while self.items > ITEMS_MAX {
-            let gone = db
-                .prepare_cached(
-                    "DELETE FROM sheets WHERE num <= \
-                     (SELECT max(num) FROM (SELECT num FROM sheets ORDER BY num LIMIT ?1))",
-                )?
-                .execute([DROPPED_AT_ONCE])?;
-            self.tidy(db)?;
-            if gone == 0 {
+            let mut delete = db.prepare_cached(
+                "DELETE FROM sheets WHERE num <= \
+                 (SELECT max(num) FROM (SELECT num FROM sheets ORDER BY num LIMIT ?1)) \
+                 RETURNING items",
+            )?;
+            let mut gone = delete.query([DROPPED_AT_ONCE])?;
+            let before = self.items;
+            while let Some(row) = gone.next()? {
+                self.dropped(row.get::<_, u32>(0)?.into());
+            }
+            if self.items == before {
                 break;
             }
         }
-        Ok(())
+        self.tidy(db)
     }
 
-    /// Sheets were taken out of the database: what is known of them is forgotten.
+    /// Forgets what is known of sheets that are not in the database any more.
     pub fn tidy(&mut self, db: &Connection) -> rusqlite::Result<()> {
-        let (least, items): (Option<u32>, u64) = db
-            .prepare_cached("SELECT min(num), coalesce(sum(items), 0) FROM sheets")?
-            .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
-        self.items = items;
+        if !std::mem::take(&mut self.is_stale) {
+            return Ok(());
+        }
+        let least: Option<u32> =
+            db.prepare_cached("SELECT min(num) FROM sheets")?.query_row([], |row| row.get(0))?;
         let open = self.open.iter().map(|(_, number, _)| *number).min();
         let least = least.into_iter().chain(open).min().unwrap_or(u32::MAX);
         self.last.retain(|last| last.sheet >= least);
@@ -277,6 +310,18 @@ impl Sheets {
             }
         }
     }
+}
+
+/// Gives sheets low numbers where they have come near the end. Which is how far behind another one
+/// stays; those that are too far behind the last one are dropped.
+fn number_anew(db: &Connection) -> rusqlite::Result<()> {
+    let last: Option<i64> = db.query_row("SELECT max(num) FROM sheets", [], |row| row.get(0))?;
+    let Some(last) = last.filter(|last| *last > i64::from(NUMBER_MAX)) else { return Ok(()) };
+    let far = last.saturating_sub(i64::from(NUMBER_MAX / 2));
+    db.execute("DELETE FROM sheets WHERE num < ?1", [far])?;
+    let first: i64 = db.query_row("SELECT min(num) FROM sheets", [], |row| row.get(0))?;
+    db.execute("UPDATE sheets SET num = num - ?1 + 1", [first])?;
+    Ok(())
 }
 
 /// Spreads a tag over 64 bits, of which the table uses both ends.
