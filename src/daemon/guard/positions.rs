@@ -5,7 +5,10 @@
 //! long as that is so, in case it has to begin anew from there. The store keeps that, too, as soon as
 //! the others have gone on, under the jail's name and the source's.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::settle;
 use crate::{source::Position, store::Entry, ticket::JailName};
@@ -21,6 +24,8 @@ pub(super) struct Positions {
     common: HashMap<Source, Common>,
     /// Jails that stand elsewhere.
     own: HashMap<(JailName, Source), Own>,
+    /// Sources of which the store does not know yet where a jail stands.
+    unstored: HashSet<Source>,
     /// What the store is to keep of them.
     changes: Vec<Entry>,
 }
@@ -58,12 +63,19 @@ impl Positions {
         }
     }
 
-    /// All that the store is to keep.
-    pub fn all(&self) -> impl Iterator<Item = Entry> {
+    /// All that the store is to keep, and what it is to forget of what it knows, by name.
+    pub fn all(&mut self, known: &[Source]) -> Vec<Entry> {
+        let strange = |name: &&Source| key_of(name).is_some_and(|key| !self.own.contains_key(&key));
+        let forget = |name: &Source| Entry::ForgetPosition { key: Arc::clone(name) };
+        let mut all: Vec<Entry> = known.iter().filter(strange).map(forget).collect();
         let common = self.common.iter();
-        let common = common.map(|(source, common)| settle::position(source, &common.position));
-        let own = self.own.iter();
-        common.chain(own.map(|(key, own)| settle::position(&row(key), &own.position)))
+        all.extend(common.map(|(source, common)| settle::position(source, &common.position)));
+        self.unstored.clear();
+        for (key, own) in &mut self.own {
+            own.stored = true;
+            all.push(settle::position(&row(key), &own.position));
+        }
+        all
     }
 
     /// What the store is to keep, or to forget, beside the common position that moved.
@@ -112,6 +124,7 @@ impl Positions {
         };
         for jail in stood.into_iter().filter(|jail| !jails.contains(jail)) {
             let own = || Own { position: before.clone(), stored: false };
+            self.unstored.insert(Arc::clone(source));
             self.own.entry((jail, Arc::clone(source))).or_insert_with(own);
         }
         common.jails = jails;
@@ -120,6 +133,9 @@ impl Positions {
 
     /// The common position of a source has moved: who stays behind is remembered by the store.
     fn keep(&mut self, source: &Source) {
+        if !self.unstored.remove(source) {
+            return;
+        }
         for (key, own) in self.own.iter_mut().filter(|((_, of), own)| of == source && !own.stored) {
             own.stored = true;
             self.changes.push(settle::position(&row(key), &own.position));
@@ -141,6 +157,7 @@ impl Positions {
                 let key = (Arc::clone(jail), Arc::clone(source));
                 let own = Own { position: common.position.clone(), stored: false };
                 self.own.insert(key, own);
+                self.unstored.insert(Arc::clone(source));
             }
         }
     }
@@ -198,7 +215,12 @@ mod tests {
 
     /// What a store holds after these changes and with the common position.
     fn remembered(held: &mut HashMap<Source, Position>, positions: &mut Positions) -> Positions {
-        for change in positions.take_changes() {
+        let changes = positions.take_changes();
+        changed(held, changes)
+    }
+
+    fn changed(held: &mut HashMap<Source, Position>, changes: Vec<Entry>) -> Positions {
+        for change in changes {
             match change {
                 Entry::Position { key, value } => {
                     let row = String::from_utf8(value.to_vec()).unwrap();
@@ -236,6 +258,28 @@ mod tests {
         let again = remembered(&mut held, &mut positions);
         assert_eq!([of(&again, "a"), of(&again, "b")], [at(6), at(6)]);
         assert_eq!(held.len(), 1);
+    }
+
+    #[test]
+    fn a_store_that_is_told_all_holds_that_and_no_more() {
+        let source: Source = "/var/log/x".into();
+        let names = |names: &[&str]| names.iter().map(|name| JailName::from(*name)).collect();
+        let mut positions = Positions::default();
+        positions.move_on(&source, names(&["a", "b"]), at(3), Vec::new);
+        positions.leave(&"a".into());
+        // What it missed while it could not be written, or was another one.
+        let gone = row(&("c".into(), Arc::clone(&source)));
+        let mut held = HashMap::from([(gone, at(1)), (Arc::clone(&source), at(1))]);
+        let known: Vec<Source> = held.keys().cloned().collect();
+        let all = positions.all(&known);
+        let again = changed(&mut held, all);
+        assert_eq!(["a", "b", "c"].map(|jail| of(&again, jail)), [at(3), at(3), at(3)]);
+        assert_eq!(held.len(), 2);
+        // It knows of a's, so it is told that this is over.
+        positions.move_on(&source, names(&["a", "b"]), at(5), Vec::new);
+        held.insert(source, at(5));
+        let again = remembered(&mut held, &mut positions);
+        assert_eq!((of(&again, "a"), held.len()), (at(5), 1));
     }
 
     #[test]

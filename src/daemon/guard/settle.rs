@@ -144,7 +144,10 @@ impl Guard {
 
     /// How far everything is read.
     pub(super) fn write_positions(&mut self) {
-        self.entries.extend(self.positions.all());
+        let mut known: Vec<Arc<str>> = Vec::new();
+        // What cannot be read is set aside, and then this is called again.
+        let _ = self.store.for_each_position(|key, _| known.push(key.into()));
+        self.entries.extend(self.positions.all(&known));
     }
 
     /// Has a jail's actions do something.
