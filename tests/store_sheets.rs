@@ -13,6 +13,7 @@ use kit::*;
 use sentryban::{
     store::{Entry, Location, Notice, Options, Store, UnbanWhy},
     ticket::{Ban, Id},
+    time::Timestamp,
 };
 
 /// What the store should know of each jail's ids: the time and the line of each failure.
@@ -317,4 +318,21 @@ fn sheets_get_low_numbers_before_they_are_too_high() {
         let evidence = store.evidence("sshd", &Id::parse("192.0.2.1")).unwrap().unwrap();
         assert_eq!(evidence.lines, lines(&["1", "2", "3", "4", "5"]).lines, "{far}");
     }
+}
+
+#[test]
+fn all_failures_of_a_second_count_again_however_many_there_are() {
+    let mut store = Store::open(&Location::Memory, Options::default(), at(0)).unwrap();
+    let mut entries = Vec::new();
+    for number in 0..400 {
+        let mut entry = failure("sshd", "192.0.2.1", 0, "x");
+        if let Entry::Failure { ticket, .. } = &mut entry {
+            ticket.time = Timestamp::from_micros(10_000_000 + 10_000 * number);
+        }
+        entries.push(entry);
+    }
+    store.commit(&entries, at(20)).unwrap();
+    let mut attempts = 0;
+    store.for_each_failure("sshd", at(0), |ticket| attempts += ticket.attempts).unwrap();
+    assert_eq!(attempts, 400);
 }

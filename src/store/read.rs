@@ -77,7 +77,7 @@ impl Reader {
 
     /// Gives the failures of a jail at or after `since` that still count, oldest first, each with
     /// its newest line only; how many there were. Those of one id and one moment are one, and of an
-    /// id it is the newest 128 moments at most: a jail keeps no more times than that.
+    /// id it is the newest 128 seconds at most: a jail keeps no more times than that.
     ///
     /// # Errors
     ///
@@ -88,8 +88,8 @@ impl Reader {
         since: Timestamp,
         each: impl FnMut(Ticket),
     ) -> Result<u64, StoreError> {
-        // Of each id so many moments, and the last of them.
-        let mut seen: HashMap<Key, (u32, Timestamp)> = HashMap::new();
+        // Of each id so many moments, and the last of them. Jails count by the second.
+        let mut seen: HashMap<Key, (u32, i64)> = HashMap::new();
         let mut found: Vec<Ticket> = Vec::new();
         self.sheets(jail, |items| {
             for item in items.into_iter().rev() {
@@ -101,14 +101,16 @@ impl Reader {
                 if failure.time < since || *moments > MOMENTS_MAX {
                     continue;
                 }
-                *moments += u32::from(*moments == 0 || *last != failure.time);
-                *last = failure.time;
+                let second = failure.time.secs();
+                *moments += u32::from(*moments == 0 || *last != second);
+                *last = second;
                 if *moments <= MOMENTS_MAX {
                     found.push(ticket(&item.key, &failure));
                 }
             }
             true
         })?;
+        drop(seen);
         found.reverse();
         found.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         found.dedup_by(|newer, older| {

@@ -62,7 +62,8 @@ impl Key {
         }
     }
 
-    fn kind(&self) -> u8 {
+    /// What it is: an address of which version, or a text.
+    pub fn kind(&self) -> u8 {
         match self {
             Key::V4(_) => IPV4,
             Key::V6(_) => IPV6,

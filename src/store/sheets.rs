@@ -288,6 +288,7 @@ impl Sheets {
         // Its own keys are zeros; the salt stands for them, so that tags stay the same.
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.salt.cast_unsigned() ^ jail.cast_unsigned().rotate_left(32));
+        hasher.write_u8(key.kind());
         hasher.write(key.bytes());
         hasher.finish() as u32
     }
