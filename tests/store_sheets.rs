@@ -336,3 +336,25 @@ fn all_failures_of_a_second_count_again_however_many_there_are() {
     store.for_each_failure("sshd", at(0), |ticket| attempts += ticket.attempts).unwrap();
     assert_eq!(attempts, 400);
 }
+
+#[test]
+fn what_is_forgotten_behind_a_refused_entry_stays_so() {
+    let dir = Dir::new("sheets");
+    let path = dir.path().join("db");
+    let mut store = open(&path);
+    let lapsed = unban("sshd", "192.0.2.9", UnbanWhy::Lapsed);
+    store.commit(&[ban("sshd", "192.0.2.9", 1, 9, 1), lapsed], at(1)).unwrap();
+    let failures = ["192.0.2.1", "192.0.2.2"].map(|id| failure("sshd", id, 2, "x"));
+    store.commit(&failures, at(2)).unwrap();
+    meddle(
+        &path,
+        "CREATE TRIGGER no BEFORE UPDATE ON history BEGIN SELECT RAISE(ABORT, 'no'); END;",
+    );
+    let all = Entry::UnbanAll { jail: "sshd".into() };
+    let spent = Entry::Spent { jail: "sshd".into(), id: Id::parse("192.0.2.1") };
+    store.commit(&[all, spent], at(3)).unwrap();
+    assert!(matches!(&store.take_notices()[..], [Notice::Refused { entries: 1, .. }]));
+    let mut left = Vec::new();
+    store.for_each_failure("sshd", at(0), |ticket| left.push(ticket.id)).unwrap();
+    assert_eq!(left, [Id::parse("192.0.2.2")]);
+}

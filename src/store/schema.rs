@@ -129,7 +129,7 @@ fn move_failures(db: &Connection) -> rusqlite::Result<()> {
     let mut sheets = Sheets::read(db)?;
     let mut all = db.prepare(
         "SELECT jail, id, time, attempts, data FROM failures \
-         WHERE jail IN (SELECT jail FROM jails) ORDER BY time, num",
+         WHERE jail IN (SELECT jail FROM jails) ORDER BY num",
     )?;
     let mut rows = all.query([])?;
     while let Some(row) = rows.next()? {
