@@ -358,3 +358,75 @@ fn what_is_forgotten_behind_a_refused_entry_stays_so() {
     store.for_each_failure("sshd", at(0), |ticket| left.push(ticket.id)).unwrap();
     assert_eq!(left, [Id::parse("192.0.2.2")]);
 }
+
+#[test]
+fn a_purge_takes_what_is_old_and_brings_nothing_back_whatever_the_clock_does() {
+    for seed in 0..12 {
+        let dir = Dir::new("sheets");
+        let path = dir.path().join("db");
+        let mut random = Random(0xc10c_0000 + seed);
+        let mut store = open(&path);
+        let start = JAILS.map(|jail| Entry::JailStart { jail: jail.into(), findtime_s: 600 });
+        store.commit(&start, at(0)).unwrap();
+        let mut model = Model::new();
+        let (mut now, mut set_back, mut number) = (1_700_000_000_i64, 0, 0);
+        for _ in 0..150 {
+            match random.below(12) {
+                0 => now += 10_000_000,
+                1 => {
+                    now -= i64::try_from(random.below(20_000_000)).unwrap();
+                    set_back = number;
+                }
+                _ => now += i64::try_from(random.below(400)).unwrap(),
+            }
+            let mut entries = Vec::new();
+            for _ in 0..random.below(60) {
+                number += 1;
+                let (jail, last) = (random.pick(&JAILS), random.below(30));
+                let id = format!("192.0.2.{last}");
+                let key = (jail, Id::parse(&id));
+                if random.below(4) == 0 {
+                    entries.push(Entry::Spent { jail: jail.into(), id: key.1.clone() });
+                    model.remove(&key);
+                } else {
+                    entries.push(failure(jail, &id, now, &number.to_string()));
+                    model.entry(key).or_default().push((now, number.to_string()));
+                }
+            }
+            store.commit(&entries, at(now)).unwrap();
+            match random.below(6) {
+                0 => store.purge(at(now)).unwrap(),
+                1 => drop(store.housekeep(at(now)).unwrap()),
+                2 => {
+                    drop(store);
+                    store = open(&path);
+                }
+                _ => (),
+            }
+            // Those of one moment are one, with the last line.
+            let all = expected(&model);
+            let found = counted(&store);
+            for one in &found {
+                let words: Vec<&str> = one.split(' ').collect();
+                let key = (
+                    JAILS.into_iter().find(|jail| *jail == words[0]).unwrap(),
+                    Id::parse(words[1]),
+                );
+                let line = words[4].to_owned();
+                let is_there =
+                    |(time, known): &(i64, String)| time.to_string() == words[2] && *known == line;
+                assert!(model[&key].iter().any(is_there), "seed {seed}: {one} comes back");
+            }
+            for ((jail, id), failures) in &model {
+                for (time, line) in failures {
+                    let is_news = line.parse::<i32>().unwrap() > set_back;
+                    if is_news && now - 600 <= *time && *time <= now {
+                        let start = format!("{jail} {id} {time} ");
+                        let meant = all.iter().find(|one| one.starts_with(&start)).unwrap();
+                        assert!(found.contains(meant), "seed {seed}: {meant} is lost");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -44,8 +44,9 @@ pub(super) struct Purge {
     last: Option<Timestamp>,
     /// So many items went with sheets of failures.
     dropped: u64,
-    /// The latest time of a step of this purge.
-    latest: Timestamp,
+    /// The earliest and the latest time of a step of this purge. A later sheet must not go before
+    /// an earlier one, of which it may forget something, though the clock is set between two steps.
+    times: Option<(Timestamp, Timestamp)>,
     /// No sheet is younger than this.
     youngest: Option<Timestamp>,
 }
@@ -54,7 +55,7 @@ impl Purge {
     /// Begins from the start.
     pub(super) fn begin(&mut self) {
         self.step = Step::History(0);
-        self.latest = Timestamp::default();
+        self.times = None;
     }
 
     /// Begins if an hour has passed (or the clock went back); true if there is something to do.
@@ -80,20 +81,22 @@ impl Purge {
         now: Timestamp,
     ) -> rusqlite::Result<bool> {
         let age_s = i64::try_from(age_s).unwrap_or(i64::MAX);
-        self.latest = self.latest.max(now);
+        let (earliest, latest) = self.times.unwrap_or((now, now));
+        let (earliest, latest) = (earliest.min(now), latest.max(now));
+        self.times = Some((earliest, latest));
         self.step = match self.step {
             Step::Idle => Step::Idle,
             Step::History(from) => match history(db, from, age_s, now)? {
                 Some(upto) => Step::History(upto),
                 None => Step::Failures(0),
             },
-            Step::Failures(from) => match failures(db, from, now)? {
+            Step::Failures(from) => match failures(db, from, earliest, latest)? {
                 Some((upto, gone)) => {
                     self.dropped += gone;
                     Step::Failures(upto)
                 }
                 None => {
-                    self.youngest = Some(self.latest);
+                    self.youngest = Some(latest);
                     Step::Positions
                 }
             },
@@ -155,20 +158,25 @@ fn history(
 }
 
 /// Sheets on which every failure is older than the `findtime` of its jail; how many items they had.
-fn failures(db: &Connection, from: i64, now: Timestamp) -> rusqlite::Result<Option<(i64, u64)>> {
+fn failures(
+    db: &Connection,
+    from: i64,
+    earliest: Timestamp,
+    latest: Timestamp,
+) -> rusqlite::Result<Option<(i64, u64)>> {
     let Some(upto) = next(db, "sheets", from, STEP_SHEETS)? else { return Ok(None) };
     let transaction = db.unchecked_transaction()?;
     // The clock was ahead. As every later sheet took over the time, none would ever be old.
     db.prepare_cached(
         "UPDATE sheets SET newest = ?3 WHERE num > ?1 AND num <= ?2 AND newest > ?3",
     )?
-    .execute((from, upto, now.micros()))?;
+    .execute((from, upto, latest.micros()))?;
     let gone: Vec<u32> = db
         .prepare_cached(
             "DELETE FROM sheets WHERE num > ?1 AND num <= ?2 AND newest < ?3 - 1000000 * \
              (SELECT findtime FROM jails WHERE jails.jail = sheets.jail) RETURNING items",
         )?
-        .query_map((from, upto, now.micros()), |row| row.get(0))?
+        .query_map((from, upto, earliest.micros()), |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     transaction.commit()?;
     Ok(Some((upto, gone.into_iter().map(u64::from).sum())))
