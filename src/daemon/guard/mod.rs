@@ -58,6 +58,8 @@ const EVENTS_PER_TURN_MAX: usize = 256;
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
 const HOUSEKEEPING_S: i64 = 1;
+/// It takes no more steps when it has had so much time, in seconds.
+const HOUSEKEEPING_MAX_S: f64 = 0.002;
 /// So long after a write memory is given back that is not needed any more, in seconds.
 const THRIFT_S: i64 = 10;
 /// The same behind a start: when the store has synced what the start wrote, too, a second later.
@@ -537,11 +539,15 @@ impl Guard {
         if self.housekeeping_due.is_some_and(|due| due > self.now) {
             return;
         }
+        let clock = Stopwatch::start();
         // What is wrong is among the notices.
-        let _ = self.store.housekeep(self.now);
+        let mut more = self.store.housekeep(self.now).unwrap_or(false);
+        while more && clock.seconds() < HOUSEKEEPING_MAX_S {
+            more = self.store.housekeep(self.now).unwrap_or(false);
+        }
         self.tell_of_store();
         let failing = matches!(self.store.health(), store::Health::Failing { .. });
-        let pause = if failing { HOUSEKEEPING_S } else { IDLE_S };
+        let pause = if more || failing { HOUSEKEEPING_S } else { IDLE_S };
         self.housekeeping_due = Some(self.now.plus_secs(pause));
     }
 
