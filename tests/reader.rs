@@ -69,6 +69,52 @@ fn two_jails_read_one_file_and_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_lone_line_is_read_by_whoever_hears_of_it() {
+    let dir = Dir::new("reader");
+    let log = dir.file("log", lines("a", 10, 0..1));
+    let ear = Ear::default();
+    let readers = Arc::new(Mutex::new(Vec::new()));
+    let output = {
+        let (hear, readers) = (ear.output(), Arc::clone(&readers));
+        Arc::new(move |report| {
+            let thread = std::thread::current().name().unwrap_or_default().to_owned();
+            readers.lock().unwrap().push(thread);
+            hear(report)
+        })
+    };
+    let mut reader = Reader::new(output);
+    reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
+    ear.expect("a", 1);
+    // The thread of the files may be looking at them just then: it reads the line in that case.
+    let mut count = 1;
+    while readers.lock().unwrap().iter().all(|thread| thread == "files") {
+        assert!(count < 1000, "always the thread of the files");
+        // Lone is what comes some time behind the line before.
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        append(&log, &lines("a", 0, count..count + 1));
+        count += 1;
+        ear.expect("a", count as usize);
+    }
+    // What a glance does not see to the end of, the thread does: many lines, half a line, the end of
+    // which comes later, and another file.
+    append(&log, &lines("a", 0, count..count + 3000));
+    ear.expect("a", count as usize + 3000);
+    count += 3000;
+    let line = lines("a", 0, count..count + 1);
+    let (half, rest) = line.split_at(line.len() / 2);
+    append(&log, half);
+    append(&log, rest);
+    ear.expect("a", count as usize + 1);
+    count += 1;
+    append(&log, &lines("a", 0, count..count + 1));
+    fs::rename(&log, dir.path().join("log.1")).unwrap();
+    append(&log, &lines("a", 0, count + 1..count + 2));
+    ear.expect("a", count as usize + 2);
+    reader.stop();
+    assert_eq!(ear.hosts("a"), hosts(0..count + 2));
+}
+
+#[test]
 fn a_missing_file_is_waited_for_and_rotation_is_followed() {
     let dir = Dir::new("reader");
     let log = dir.path().join("log");

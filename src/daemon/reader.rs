@@ -303,9 +303,10 @@ impl Reader {
         let (call, thread) = match &journal {
             None => {
                 let bell = Arc::new(Bell::default());
-                let mut files = files::Files::new(Arc::clone(&bell), output, clock);
+                let files = files::Files::new(&bell, output, clock);
+                let own = Arc::clone(&bell);
                 let builder = thread::Builder::new().name("files".to_owned());
-                (Call::Bell(bell), builder.spawn(move || files.run(&inbox))?)
+                (Call::Bell(bell), builder.spawn(move || files::run(&files, &own, &inbox))?)
             }
             Some(options) => {
                 let (wake, call) = std::io::pipe()?;

@@ -21,4 +21,4 @@ pub use journal::{Journal, JournalEntry, JournalOptions};
 pub use matches::JournalMatches;
 pub use position::{LINGERING_MAX, Mark, Position};
 pub use tail::{LINGER_S, Losses, StartAt, Tail, TailEvent, is_rotated};
-pub use watch::{Bell, Rung, Watch};
+pub use watch::{Bell, Glance, Rung, Watch};

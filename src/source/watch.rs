@@ -28,6 +28,13 @@ const STREAM_HINTS: u32 = 200;
 const GATHER_S: f64 = 0.004;
 /// A hint that comes so soon behind the one before had been waiting: others may, too.
 const BACKLOG_S: f64 = 0.000_02;
+/// A hint of a watched file that comes so long behind the one before is a lone one, unless they are a
+/// stream.
+const LONE_S: f64 = 0.001;
+
+/// Looks at files, by their numbers, at once and without waiting for anybody. False if it could not:
+/// then the bell is rung.
+pub type Glance = Arc<dyn Fn(&[usize]) -> bool + Send + Sync>;
 
 /// What was rung for since the last wait.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -93,6 +100,7 @@ type Files = HashMap<PathBuf, Vec<usize>>;
 /// Has the kernel ring a bell when watched files change.
 pub struct Watch {
     bell: Arc<Bell>,
+    glance: Glance,
     files: Arc<Mutex<Files>>,
     watcher: Option<RecommendedWatcher>,
     /// The watched directories, and which ones they were.
@@ -101,9 +109,11 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// A watch that rings `bell`. The kernel is asked when the first file is given to it.
-    pub fn new(bell: Arc<Bell>) -> Watch {
-        Watch { bell, files: Arc::default(), watcher: None, folders: HashMap::new(), trouble: None }
+    /// A watch that rings `bell`, and tries `glance` before where a lone file has changed. The
+    /// kernel is asked when the first file is given to it.
+    pub fn new(bell: Arc<Bell>, glance: Glance) -> Watch {
+        let (files, folders) = (Arc::default(), HashMap::new());
+        Watch { bell, glance, files, watcher: None, folders, trouble: None }
     }
 
     /// Watches a file, which need not exist, under a number. False if its directory cannot be
@@ -194,9 +204,11 @@ impl Watch {
 
     fn start(&self) -> notify::Result<RecommendedWatcher> {
         let (bell, files) = (Arc::clone(&self.bell), Arc::clone(&self.files));
+        let glance = Arc::clone(&self.glance);
         let mut pace = Pace::default();
         let clock = Stopwatch::start();
-        let ring = move |event: notify::Result<notify::Event>| {
+        let mut lone = Lone::default();
+        let mut ring = move |event: notify::Result<notify::Event>| {
             let Ok(event) = event else { return bell.ring(|rings| rings.all = true) };
             if event.need_rescan() {
                 return bell.ring(|rings| rings.all = true);
@@ -212,12 +224,17 @@ impl Watch {
             let known = event.paths.iter().filter_map(|path| files.get(path)).flatten();
             let known: Vec<usize> = known.copied().collect();
             drop(files);
-            if names || !known.is_empty() {
+            if !names && known.is_empty() {
+                return;
+            }
+            let is_lone = lone.hint(clock.seconds());
+            if names || !is_lone || !glance(&known) {
                 bell.ring(|rings| {
                     rings.names |= names;
                     rings.files.extend(known);
                 });
             }
+            lone.dealt_with(clock.seconds());
         };
         notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let rests = pace.hint(clock.seconds());
@@ -227,6 +244,30 @@ impl Watch {
             }
             pace.dealt_with(clock.seconds(), rests);
         })
+    }
+}
+
+/// Says whether a hint of a watched file is a lone one. All times in seconds.
+#[derive(Debug, Default)]
+struct Lone {
+    second: f64,
+    /// Hints since then.
+    hints: u32,
+    /// When the last one was dealt with.
+    last: f64,
+}
+
+impl Lone {
+    fn hint(&mut self, now: f64) -> bool {
+        if now >= self.second + 1.0 {
+            (self.second, self.hints) = (now, 0);
+        }
+        self.hints = self.hints.saturating_add(1);
+        self.hints <= STREAM_HINTS && now >= self.last + LONE_S
+    }
+
+    fn dealt_with(&mut self, now: f64) {
+        self.last = now;
     }
 }
 
@@ -318,6 +359,26 @@ mod tests {
         // Who never catches up rests half of the time.
         let (parts, _) = rests(0.0);
         assert!((200..=260).contains(&parts), "{parts}");
+    }
+
+    #[test]
+    fn hints_of_a_stream_are_not_lone() {
+        let mut lone = Lone::default();
+        let mut now = 10.0;
+        let mut count = |gap_s: f64, hints: usize| {
+            let mut count = 0;
+            for _ in 0..hints {
+                now += gap_s;
+                count += usize::from(lone.hint(now));
+                lone.dealt_with(now);
+            }
+            count
+        };
+        assert_eq!(count(0.03, 100), 100);
+        assert_eq!(count(0.000_1, 50_000), 0);
+        assert_eq!(count(1.5, 3), 3);
+        // More than so many a second are a stream, however evenly they come.
+        assert!((190..=200).contains(&count(0.002, 500)));
     }
 
     #[test]

@@ -2,20 +2,23 @@
 //!
 //! Jails that have read a file equally far share one [`Stream`] of it, so each line is read once. A
 //! jail that comes later, or that has slept, has a stream of its own until it has caught up.
+//!
+//! Whoever hears of a lone line reads it at once ([`Files::glance`]), if the thread is not at work
+//! just then: to be woken takes longer than to read a line. All else is the thread's.
 
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     time::Duration,
 };
 
 use super::{
     Clock, Follow, Log, Notice, Order, Origin, Output, Report, What, glob,
-    stream::{Member, Stream},
+    stream::{BLOCKS_PER_ROUND, Member, Stream},
 };
 use crate::{
-    source::{Bell, Position, Watch},
+    source::{Bell, Position, Rung, Watch},
     time::Stopwatch,
 };
 
@@ -33,6 +36,8 @@ const GONE_SWEEPS: u32 = 1800;
 /// gather for a moment, which costs them no more than that moment.
 const ROUNDS_PER_S: u32 = 200;
 const GATHER: Duration = Duration::from_millis(4);
+/// So much is read at a glance; bytes.
+const GLANCE_BYTES_MAX: usize = 16 << 10;
 
 /// What is known of a jail.
 struct Jail {
@@ -69,7 +74,6 @@ impl Jail {
 
 /// The thread's belongings.
 pub(super) struct Files {
-    bell: Arc<Bell>,
     output: Output,
     clock: Clock,
     watch: Watch,
@@ -86,81 +90,132 @@ pub(super) struct Files {
     has_twins: bool,
 }
 
-impl Files {
-    pub fn new(bell: Arc<Bell>, output: Output, clock: Clock) -> Files {
-        let watch = Watch::new(Arc::clone(&bell));
-        Files {
-            bell,
-            output,
-            clock,
-            watch,
-            jails: HashMap::new(),
-            streams: Vec::new(),
-            next: 0,
-            buffer: Vec::new(),
-            stopped: false,
-            told_too_many: false,
-            has_twins: false,
+/// When the thread did what, in seconds on its own clock.
+#[derive(Debug, Default)]
+struct Times {
+    polled: f64,
+    swept: f64,
+    globbed: f64,
+    /// Globs are to be expanded.
+    rescan: bool,
+    /// Rounds since the second that began then.
+    second: f64,
+    rounds: u32,
+}
+
+/// Reads until it is stopped.
+pub(super) fn run(files: &Mutex<Files>, bell: &Bell, orders: &mpsc::Receiver<Order>) {
+    let clock = Stopwatch::start();
+    let mut times = Times::default();
+    let mut pause = Some(Duration::from_secs_f64(POLL_S));
+    loop {
+        let rung = bell.wait(pause.unwrap_or(Duration::ZERO));
+        let mut own = lock(files);
+        if rung.called {
+            own.obey(orders);
+        }
+        let more = own.round(&rung, clock.seconds(), &mut times);
+        if own.stopped {
+            let Files { streams, output, .. } = &mut *own;
+            return streams.iter_mut().for_each(|stream| stream.flush(output));
+        }
+        pause = (!more).then(|| own.pause(clock.seconds(), &times));
+        drop(own);
+        if !more && times.rounds > ROUNDS_PER_S {
+            std::thread::sleep(GATHER);
         }
     }
+}
 
-    /// Reads until it is stopped.
-    pub fn run(&mut self, orders: &mpsc::Receiver<Order>) {
-        let clock = Stopwatch::start();
-        let (mut polled, mut swept, mut globbed) = (0.0, 0.0, 0.0);
-        let (mut second, mut rounds) = (0.0, 0);
-        let mut rescan = false;
-        let mut more = false;
-        while !self.stopped {
-            let rung = self.bell.wait(match more {
-                true => Duration::ZERO,
-                false => self.pause(clock.seconds(), polled, swept),
-            });
-            if rung.called {
-                self.obey(orders);
-            }
-            let now = clock.seconds();
-            for stream in &mut self.streams {
-                stream.dirty |= rung.all || rung.files.contains(&stream.number);
-            }
-            rescan |= rung.names || rung.all;
-            if now >= polled + POLL_S {
-                polled = now;
-                let sweep = now >= swept + SWEEP_S;
-                swept = if sweep { now } else { swept };
-                if rescan || now >= globbed + GLOB_S {
-                    (rescan, globbed) = (false, now);
-                    self.expand(true);
-                }
-                self.poll(sweep);
-            } else if rescan && rung.names && now >= globbed + POLL_S {
-                (rescan, globbed) = (false, now);
+/// What a thread that panicked left behind is read on with.
+fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
+    files.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Files {
+    pub fn new(bell: &Arc<Bell>, output: Output, clock: Clock) -> Arc<Mutex<Files>> {
+        Arc::new_cyclic(|own: &Weak<Mutex<Files>>| {
+            let own = Weak::clone(own);
+            let glance = move |numbers: &[usize]| {
+                let Some(files) = own.upgrade() else { return false };
+                // Never waits: the thread may be waiting for whoever asks this.
+                files.try_lock().is_ok_and(|mut files| files.glance(numbers))
+            };
+            Mutex::new(Files {
+                output,
+                clock,
+                watch: Watch::new(Arc::clone(bell), Arc::new(glance)),
+                jails: HashMap::new(),
+                streams: Vec::new(),
+                next: 0,
+                buffer: Vec::new(),
+                stopped: false,
+                told_too_many: false,
+                has_twins: false,
+            })
+        })
+    }
+
+    /// Looks at what was rung for, and at what is due. True if there is more to read.
+    fn round(&mut self, rung: &Rung, now: f64, times: &mut Times) -> bool {
+        for stream in &mut self.streams {
+            stream.dirty |= rung.all || rung.files.contains(&stream.number);
+        }
+        times.rescan |= rung.names || rung.all;
+        if now >= times.polled + POLL_S {
+            times.polled = now;
+            let sweep = now >= times.swept + SWEEP_S;
+            times.swept = if sweep { now } else { times.swept };
+            if times.rescan || now >= times.globbed + GLOB_S {
+                (times.rescan, times.globbed) = (false, now);
                 self.expand(true);
             }
-            if now >= second + 1.0 {
-                (second, rounds) = (now, 0);
-            }
-            rounds += 1;
-            more = self.read();
-            if !more {
-                // An idle thread holds no buffer.
-                self.buffer = Vec::new();
-                if rounds > ROUNDS_PER_S {
-                    std::thread::sleep(GATHER);
-                }
-            }
+            self.poll(sweep);
+        } else if times.rescan && rung.names && now >= times.globbed + POLL_S {
+            (times.rescan, times.globbed) = (false, now);
+            self.expand(true);
         }
-        self.streams.iter_mut().for_each(|stream| {
-            stream.flush(&self.output);
-        });
+        if now >= times.second + 1.0 {
+            (times.second, times.rounds) = (now, 0);
+        }
+        times.rounds += 1;
+        let more = self.read();
+        if !more {
+            // An idle thread holds no buffer.
+            self.buffer = Vec::new();
+        }
+        more
+    }
+
+    /// Reads what little is new in these files, on the thread that heard of it. False if the thread
+    /// of the files has to look at them: there is more, or something else happened to them.
+    fn glance(&mut self, numbers: &[usize]) -> bool {
+        if self.stopped || self.has_twins {
+            return false;
+        }
+        let mut done = true;
+        for stream in self.streams.iter_mut().filter(|stream| numbers.contains(&stream.number)) {
+            // What is dirty, the thread has not come to yet, or has not done with.
+            if stream.asleep || stream.dirty {
+                done = false;
+                continue;
+            }
+            // A part of the file that is shorter than what was asked for ends where the file ended,
+            // and for whatever is written behind it there will be another hint.
+            let read = stream.read(&mut self.buffer, &self.output, &self.clock, 1);
+            done &= read.is_ok() && !stream.moved && self.buffer.len() < GLANCE_BYTES_MAX;
+            stream.dirty = !done;
+            self.buffer = Vec::new();
+        }
+        done
     }
 
     /// How long nothing has to be looked at.
-    fn pause(&self, now: f64, polled: f64, swept: f64) -> Duration {
+    fn pause(&self, now: f64, times: &Times) -> Duration {
         let is_waiting = self.streams.iter().any(Stream::wants_poll);
         // A sweep is one of the polls, and comes with the first one behind its time.
-        let due = polled + POLL_S;
-        let due = if is_waiting { due } else { due.max(swept + SWEEP_S) };
+        let due = times.polled + POLL_S;
+        let due = if is_waiting { due } else { due.max(times.swept + SWEEP_S) };
         Duration::from_secs_f64((due - now).clamp(0.001, SWEEP_S))
     }
 
@@ -384,7 +439,7 @@ impl Files {
             if stream.asleep || !stream.dirty {
                 continue;
             }
-            match stream.read(&mut self.buffer, &self.output, &self.clock) {
+            match stream.read(&mut self.buffer, &self.output, &self.clock, BLOCKS_PER_ROUND) {
                 Ok(left) => {
                     stream.dirty = left;
                     more |= left;

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// So many blocks are read of one file before others have their turn.
-const BLOCKS_PER_ROUND: usize = 4;
+pub(super) const BLOCKS_PER_ROUND: usize = 4;
 /// Where a block had more failures than this, the next ones are smaller, lest a batch grows beyond
 /// what is good for the loop.
 const FAILURES_PER_BLOCK: usize = 200;
@@ -243,14 +243,15 @@ impl Stream {
             }
     }
 
-    /// Reads a few blocks; true if there is more.
+    /// Reads so many blocks; true unless it came to the end.
     pub fn read(
         &mut self,
         buffer: &mut Vec<u8>,
         output: &Output,
         clock: &Clock,
+        blocks: usize,
     ) -> Result<bool, Closed> {
-        for _ in 0..BLOCKS_PER_ROUND {
+        for _ in 0..blocks {
             let now = clock();
             let block = self.tail.next(buffer, self.limit, now);
             let is_end = block.is_none();
