@@ -13,14 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use netns::{feed, in_namespace, net, run};
+use netns::{add, feed, in_namespace, net, run};
 use sentryban::{
-    action::sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
+    action::{
+        Plan,
+        plan::Work,
+        sets::{Change, NftGuard, Ports, Roll, SetBatch, SetVerb, Sets, Verdict},
+    },
     daemon::netlink::{
-        Horizon, Lost, Netlink, Own, Part, Sockets, Watch,
+        Guard, Horizon, Lost, Netlink, Own, Part, Sockets, Watch,
         exec::{Kernel, Losses},
+        express::Express,
         links::Links,
     },
+    daemon::runner::exec::Express as _,
     net::Cidr,
 };
 use socket2::{Domain, Socket, Type};
@@ -128,6 +134,37 @@ fn who_is_out_is_kept_out_and_our_own_connections_go_on() {
             connect("2001:db8:1::1", six, ANSWER).unwrap();
         }
         connect("2001:db8:2::1", six, ANSWER).unwrap();
+    });
+}
+
+#[test]
+fn a_lone_element_goes_in_on_the_spot_or_is_left_to_others() {
+    in_namespace(&[], || {
+        let own = Own::default();
+        let mut netlink = Netlink::open(Part::Nft, &own).unwrap();
+        let guard = guard("sshd");
+        let step = |changes: Vec<Change>| {
+            let work = Work::Sets(batch(&guard, SetVerb::Change(changes)));
+            Plan::one(work).steps.remove(0)
+        };
+        let lone = |text: &str| step(vec![add(text, Some(600))]);
+        let mut without = Express::new(&own);
+        assert!(!without.run(&lone("192.0.2.1")), "there is no set yet");
+        netlink.apply(&batch(&guard, SetVerb::Start)).unwrap();
+        assert!(!without.run(&lone("192.0.2.1")), "it rests for a while");
+        let mut express = Express::new(&own);
+        for text in ["192.0.2.1", "192.0.2.1", "2001:db8::1", "2001:db8:1::/64"] {
+            assert!(express.run(&lone(text)), "{text}");
+        }
+        // Prefixes want what the runner knows; and many elements take long.
+        assert!(!express.run(&lone("192.0.2.0/24")));
+        assert!(!express.run(&step(vec![add("192.0.2.8", None), add("192.0.2.9", None)])));
+        assert!(!express.run(&step(vec![Change::Delete { net: net("192.0.2.1") }])));
+        assert!(express.run(&lone("192.0.2.2")), "none of these was a fault");
+        let elements = netlink.elements(Guard::Nft(&guard)).unwrap();
+        let mut found: Vec<String> = elements.iter().map(|one| one.net.to_string()).collect();
+        found.sort();
+        assert_eq!(found, ["192.0.2.1", "192.0.2.2", "2001:db8:1::/64", "2001:db8::1"]);
     });
 }
 

@@ -21,7 +21,7 @@ use sentryban::{
         helper::Helper,
         runner::{
             Job, Outcome, Runner, Verb,
-            exec::{Done, Executor, Failed, Why},
+            exec::{Done, Executor, Express, Failed, Why},
         },
     },
     ticket::{Ban, BanTime, Id},
@@ -33,6 +33,8 @@ type Judge = Box<dyn FnMut(&Step) -> Result<Done, Failed> + Send>;
 struct Played {
     judge: Judge,
     seen: Arc<Mutex<Vec<Step>>>,
+    /// What somebody else has done before.
+    was_run: Arc<Mutex<Vec<Step>>>,
     disturbed: Option<Arc<Mutex<bool>>>,
 }
 
@@ -40,6 +42,10 @@ impl Executor for Played {
     fn run(&mut self, step: &Step) -> Result<Done, Failed> {
         self.seen.lock().unwrap().push(step.clone());
         (self.judge)(step)
+    }
+
+    fn was_run(&mut self, step: &Step) {
+        self.was_run.lock().unwrap().push(step.clone());
     }
 
     fn disturbed(&mut self) -> Option<bool> {
@@ -81,18 +87,21 @@ struct Scene {
     runner: Runner,
     outcomes: mpsc::Receiver<Outcome>,
     seen: Arc<Mutex<Vec<Step>>>,
+    was_run: Arc<Mutex<Vec<Step>>>,
 }
 
 fn scene(name: &str, disturbed: Option<Arc<Mutex<bool>>>, judge: Judge) -> Scene {
     let settings =
         Settings::new("sshd", "a", Vec::new(), false, Platform::Linux, &|_, _| None).unwrap();
     let seen = Arc::new(Mutex::new(Vec::new()));
-    let executor = Played { judge, seen: Arc::clone(&seen), disturbed };
+    let was_run = Arc::new(Mutex::new(Vec::new()));
+    let (own_seen, own_was_run) = (Arc::clone(&seen), Arc::clone(&was_run));
+    let executor = Played { judge, seen: own_seen, was_run: own_was_run, disturbed };
     let (sender, outcomes) = mpsc::channel();
     let outlet = Box::new(move |outcome| drop(sender.send(outcome)));
     let actions = vec![native(name, &settings).unwrap()];
     let runner = Runner::spawn("sshd".into(), actions, Box::new(executor), outlet).unwrap();
-    Scene { runner, outcomes, seen }
+    Scene { runner, outcomes, seen, was_run }
 }
 
 impl Scene {
@@ -407,4 +416,110 @@ fn a_helper_that_died_is_said_to_be_dead() {
     let plan = Plan::one(Work::Command(Command::words("true")));
     let failed = executor.run(&plan.steps[0]).unwrap_err();
     assert!(failed.text.contains("restart the daemon"), "{failed:?}");
+}
+
+/// Somebody who puts single bans in force on the spot, or refuses.
+#[derive(Debug, Default)]
+struct Spot {
+    refuses: bool,
+    seen: Vec<String>,
+}
+
+impl Express for Spot {
+    fn run(&mut self, step: &Step) -> bool {
+        self.seen.extend(added(step));
+        !self.refuses
+    }
+}
+
+impl Scene {
+    /// Orders a ban once the runner has nothing else to do and hastens it.
+    fn hastened(&self, ban: &Ban, spot: &mut Spot) -> Job {
+        let patience = std::time::Instant::now();
+        loop {
+            let now = sentryban::time::now();
+            let mut job = Job::new(Verb::Ban, vec![ban.clone()], Call::at(now));
+            self.runner.hasten(&mut job, spot);
+            if !spot.seen.is_empty() {
+                return job;
+            }
+            assert!(patience.elapsed() < Duration::from_secs(30), "never ready");
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn a_lone_ban_is_in_force_before_its_runner_hears_of_it() {
+    let scene = scene("nft", Some(Arc::default()), Box::new(|_| Ok(Done::default())));
+    let mut spot = Spot::default();
+    let mut early = Job::new(Verb::Ban, bans(1), Call::at(sentryban::time::now()));
+    scene.runner.hasten(&mut early, &mut spot);
+    assert!(!early.in_force && spot.seen.is_empty(), "nothing is started yet");
+    scene.order(Verb::Start, Vec::new());
+    let job = scene.hastened(&ban("192.0.2.1"), &mut spot);
+    assert!(job.in_force && spot.seen == ["192.0.2.1"]);
+    let before = scene.seen.lock().unwrap().len();
+    scene.runner.order(job).unwrap();
+    let outcome = scene.next();
+    assert_eq!((outcome.verb, outcome.done), (Some(Verb::Ban), vec![Id::parse("192.0.2.1")]));
+    assert!(outcome.last && outcome.failed.is_empty());
+    // The runner has not done it once more, but what follows from it.
+    assert_eq!(scene.seen.lock().unwrap().len(), before);
+    assert_eq!(
+        scene.was_run.lock().unwrap().iter().flat_map(added).collect::<Vec<_>>(),
+        ["192.0.2.1"]
+    );
+}
+
+#[test]
+fn only_what_is_lone_is_hastened_and_what_was_refused_is_the_runners() {
+    let scene = scene("nft", Some(Arc::default()), Box::new(|_| Ok(Done::default())));
+    scene.order(Verb::Start, Vec::new());
+    let mut spot = Spot { refuses: true, ..Spot::default() };
+    let job = scene.hastened(&ban("192.0.2.1"), &mut spot);
+    assert!(!job.in_force);
+    scene.runner.order(job).unwrap();
+    assert_eq!(scene.next().done, [Id::parse("192.0.2.1")]);
+    assert_eq!(added(scene.seen.lock().unwrap().last().unwrap()), ["192.0.2.1"]);
+    // From here on whoever is asked would do it: that the runner is ready again is known by one.
+    let mut spot = Spot::default();
+    scene.hastened(&ban("192.0.2.2"), &mut spot);
+    spot.seen.clear();
+    let call = Call::at(sentryban::time::now());
+    let name: Arc<str> = "a".into();
+    for mut job in [
+        Job::new(Verb::Ban, bans(2), call.clone()),
+        Job::new(Verb::Ban, vec![ban("no address")], call.clone()),
+        Job::new(Verb::Unban, bans(1), call.clone()),
+        Job { action: Some(name), ..Job::new(Verb::Ban, bans(1), call.clone()) },
+    ] {
+        scene.runner.hasten(&mut job, &mut spot);
+        assert!(!job.in_force && spot.seen.is_empty(), "{job:?}");
+    }
+}
+
+#[test]
+fn nothing_is_hastened_past_an_order_that_is_under_way() {
+    let (begun, has_begun) = mpsc::channel();
+    let (end, may_end) = mpsc::channel::<()>();
+    let judge = move |step: &Step| {
+        if !added(step).is_empty() {
+            begun.send(()).unwrap();
+            may_end.recv().unwrap();
+        }
+        Ok(Done::default())
+    };
+    let scene = scene("nft", Some(Arc::default()), Box::new(judge));
+    scene.order(Verb::Start, Vec::new());
+    let call = Call::at(sentryban::time::now());
+    scene.runner.order(Job::new(Verb::Ban, bans(1), call.clone())).unwrap();
+    has_begun.recv().unwrap();
+    let mut spot = Spot::default();
+    let mut job = Job::new(Verb::Ban, vec![ban("192.0.2.1")], call);
+    scene.runner.hasten(&mut job, &mut spot);
+    assert!(!job.in_force && spot.seen.is_empty());
+    end.send(()).unwrap();
+    scene.next();
+    assert!(scene.hastened(&ban("192.0.2.1"), &mut spot).in_force);
 }

@@ -132,6 +132,12 @@ pub trait Banaction: Send + fmt::Debug {
         None
     }
 
+    /// The same action once more, for somebody on another thread who shuts out a single address now
+    /// and then; none where bans have to be in one order with all else that the action does.
+    fn twin(&self) -> Option<Box<dyn Banaction>> {
+        None
+    }
+
     /// When a ban has to be told to the kernel again because the kernel cannot hold its time;
     /// none if it can.
     fn refresh_after(&self, _ban: &Ban, _now: Timestamp) -> Option<Timestamp> {

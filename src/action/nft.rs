@@ -20,7 +20,7 @@ use crate::{
 const NAME_MAX: usize = 120;
 
 /// The banaction `nft`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Nft {
     name: String,
     guard: NftGuard,
@@ -133,6 +133,10 @@ impl Banaction for Nft {
 
     fn listed(&self, output: &str) -> Vec<Id> {
         native::addresses(output)
+    }
+
+    fn twin(&self) -> Option<Box<dyn Banaction>> {
+        Some(Box::new(self.clone()))
     }
 
     fn refresh_after(&self, ban: &Ban, now: Timestamp) -> Option<Timestamp> {

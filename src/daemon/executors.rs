@@ -20,7 +20,7 @@ use super::{
     names::WithNames,
     runner::{
         build::{self, Machine},
-        exec::{Done, Executor, Failed, Why},
+        exec::{Done, Executor, Express, Failed, Why},
         tools::Tools,
     },
     shared::Book,
@@ -181,6 +181,15 @@ impl Executors {
         })
     }
 
+    /// Who puts lone bans in force on the spot; none where there is nobody.
+    pub fn express(&self) -> Option<Box<dyn Express>> {
+        #[cfg(target_os = "linux")]
+        if !self.machine.dry_run {
+            return Some(Box::new(netlink::express::Express::new(&self.own)));
+        }
+        None
+    }
+
     /// Asks `ignorecommand`; the answer comes on another thread.
     ///
     /// # Errors
@@ -269,6 +278,13 @@ impl Executor for Combined {
         match (&step.work, &mut self.helper) {
             (Work::Shell(_), Some(helper)) => helper.run(step),
             _ => self.tools.run(step),
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn was_run(&mut self, step: &Step) {
+        if let (Work::Sets(batch), Some(kernel)) = (&step.work, &mut self.kernel) {
+            kernel.was_run(batch);
         }
     }
 

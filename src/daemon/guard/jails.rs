@@ -47,7 +47,7 @@ impl Guard {
         let config = self.read_config();
         self.tell(&config);
         self.looked_around = crate::time::Timestamp::default();
-        self.look_around();
+        self.look_around(super::LOOK_AROUND_MICROS);
         self.say(Level::INFO, "server", &format!("Starting sentryban v{}", crate::VERSION));
         for jail in config.jails.jails {
             self.add_jail(jail);

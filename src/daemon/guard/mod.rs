@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Everything here is one thread, so that there is one order of things. Nothing here waits for
-//! anybody: who takes time has a thread of his own and answers through the inbox.
+//! anybody: who takes time has a thread of his own and answers through the inbox. What takes less
+//! time than to wake that thread, a lone ban, is done on the way to it.
 
 mod jails;
 mod orders;
@@ -38,7 +39,7 @@ use super::{
     log::{Level, Log},
     reader::{self, Reader, Report},
     resolver::{Answer, Question, Resolver},
-    runner::{self, Outcome, Runner},
+    runner::{self, Outcome, Runner, exec::Express},
     surroundings::Watcher,
 };
 use crate::{
@@ -64,8 +65,11 @@ const HOUSEKEEPING_MAX_S: f64 = 0.002;
 const THRIFT_S: i64 = 10;
 /// The same behind a start: when the store has synced what the start wrote, too, a second later.
 const THRIFT_AT_START_S: i64 = 3;
-/// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
-const LOOK_AROUND_S: i64 = 1;
+/// Who is logged in, and which name servers there are, is read anew before lines are counted if it
+/// was read so long ago, in microseconds …
+const LOOK_AROUND_MICROS: i64 = 1_000_000;
+/// … and behind them, when nobody waits for it, if so long ago.
+const LOOK_BEHIND_MICROS: i64 = 500_000;
 
 /// The daemon, while it runs.
 #[derive(Debug)]
@@ -103,6 +107,8 @@ pub struct Guard {
     watcher: Watcher,
     desk: sensor::Desk,
     executors: super::Executors,
+    /// Puts lone bans in force without their runner.
+    express: Option<Box<dyn Express>>,
     sender: Sender,
     gate: Gate,
     inbox: mpsc::Receiver<Event>,
@@ -119,6 +125,8 @@ pub struct Guard {
     /// What the wall clock would show if nobody had set it since `clock` started.
     started: Timestamp,
     looked_around: Timestamp,
+    /// Lines were counted in this turn.
+    counted: bool,
     housekeeping_due: Option<Timestamp>,
     thrift_due: Option<Timestamp>,
     /// The code of the start has been let go.
@@ -222,6 +230,7 @@ impl Guard {
             resolver,
             watcher,
             desk: sensor::Desk::default(),
+            express: executors.express(),
             executors,
             sender,
             gate,
@@ -233,6 +242,7 @@ impl Guard {
             clock: Stopwatch::start(),
             started: now,
             looked_around: Timestamp::default(),
+            counted: false,
             housekeeping_due: None,
             thrift_due: None,
             started_up: false,
@@ -280,6 +290,11 @@ impl Guard {
         self.try_database();
         self.release_late();
         self.settle();
+        if std::mem::take(&mut self.counted) {
+            // The next lone line need not wait for that.
+            self.look_around(LOOK_BEHIND_MICROS);
+            self.settle();
+        }
         self.housekeep();
         self.save();
         // Lines about what is to be written yet go with it.
@@ -367,7 +382,8 @@ impl Guard {
 
     /// Failures of one source, and how far it is read now.
     fn take_batch(&mut self, mut batch: reader::Batch) {
-        self.look_around();
+        self.look_around(LOOK_AROUND_MICROS);
+        self.counted = true;
         let (current, stale) = self.followers(&batch);
         if !stale.is_empty() {
             batch.found.retain(|(jail, _)| !stale.contains(jail));
@@ -468,10 +484,10 @@ impl Guard {
         filter.is_some_and(|f| f.usedns.unwrap_or_default() == crate::filter::UseDns::Warn)
     }
 
-    /// Who is logged in and which name servers there are, if that may have changed.
-    fn look_around(&mut self) {
-        if self.looked_around.plus_secs(LOOK_AROUND_S) > self.now && self.looked_around <= self.now
-        {
+    /// Who is logged in and which name servers there are, if that was read so many microseconds ago.
+    fn look_around(&mut self, age_micros: i64) {
+        let age = self.now.micros().saturating_sub(self.looked_around.micros());
+        if (0..age_micros).contains(&age) {
             return;
         }
         self.looked_around = self.now;

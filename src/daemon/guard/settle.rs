@@ -55,12 +55,13 @@ impl Guard {
         }
         let effects = std::mem::take(&mut self.effects);
         let Effects { acts, asks, lookups, files, notes, .. } = effects;
-        for note in notes {
-            self.say(level(note.level), note.logger.name(), &note.text);
-        }
+        // The kernel first: what is logged here comes before the outcome's lines in any case.
         for act in acts {
             self.note_for_sensor(&act);
             self.act(act);
+        }
+        for note in notes {
+            self.say(level(note.level), note.logger.name(), &note.text);
         }
         self.tell_sensor();
         self.order_again();
@@ -168,7 +169,9 @@ impl Guard {
             _ => bans,
         };
         let call = self.call(&jail, &bans);
-        self.order(jail, Job { verb, bans, call, more: false, action, serial });
+        let mut job = Job { verb, bans, call, more: false, action, serial, in_force: false };
+        self.hasten(&jail, &mut job);
+        self.order(jail, job);
     }
 
     /// True if a jail runs commands of the administrator's own, which may tell what led to a ban.
@@ -188,6 +191,16 @@ impl Guard {
             ban
         };
         bans.into_iter().map(whole).collect()
+    }
+
+    /// Has a lone ban in the kernel before its runner is woken for the rest.
+    fn hasten(&mut self, jail: &JailName, job: &mut Job) {
+        let Some(express) = self.express.as_mut().filter(|_| self.waiting.is_empty()) else {
+            return;
+        };
+        if let Some(runner) = self.runners.get(jail) {
+            runner.hasten(job, express.as_mut());
+        }
     }
 
     /// Puts an order into a runner's queue, or keeps it until there is room.
@@ -247,7 +260,8 @@ impl Guard {
         let bans: Vec<Ban> = self.bans_of(jail).collect();
         let call = self.call(jail, &bans);
         let serial = self.serial;
-        let job = Job { verb: runner::Verb::Reban, bans, call, more: false, action, serial };
+        let verb = runner::Verb::Reban;
+        let job = Job { verb, bans, call, more: false, action, serial, in_force: false };
         self.order(Arc::clone(jail), job);
     }
 

@@ -134,6 +134,11 @@ impl Kernel {
         Some(Ok(Done { stdout }))
     }
 
+    /// What follows a batch that another socket of ours ([`super::express`]) has carried out.
+    pub fn was_run(&mut self, batch: &SetBatch) {
+        self.cut(batch);
+    }
+
     /// Ends the connections that are open with those who were just shut out.
     fn cut(&mut self, batch: &SetBatch) {
         let SetBatch::Nft { guard, verb: SetVerb::Change(changes) } = batch else { return };

@@ -26,6 +26,7 @@ pub mod conntrack;
 pub mod cover;
 pub mod diff;
 pub mod exec;
+pub mod express;
 pub mod fault;
 pub mod ipset;
 mod ipsets;

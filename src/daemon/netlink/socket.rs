@@ -77,6 +77,11 @@ impl Commits {
         self.begun.load(Ordering::SeqCst)
     }
 
+    /// True while one is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.begun() != self.ended()
+    }
+
     /// So many are over.
     pub(super) fn ended(&self) -> u32 {
         self.ended.load(Ordering::SeqCst)

@@ -14,6 +14,9 @@ pub trait Executor: Send {
     /// When it failed; what was meant is then not in force.
     fn run(&mut self, step: &Step) -> Result<Done, Failed>;
 
+    /// Somebody else has done a step ([`Express`]): what is to follow it is still to be done.
+    fn was_run(&mut self, _step: &Step) {}
+
     /// True once after each time that something may have changed the firewall behind our back, as
     /// far as this executor hears of such things by itself. One that hears nothing says so by none,
     /// and the runner looks twice a second.
@@ -31,6 +34,12 @@ pub trait Executor: Send {
     fn notes(&mut self) -> Vec<String> {
         Vec::new()
     }
+}
+
+/// Does a step on the spot, for somebody who must not wait.
+pub trait Express: std::fmt::Debug + Send {
+    /// True if it is done; if not nothing was done, and the runner's own executor is to do it.
+    fn run(&mut self, step: &Step) -> bool;
 }
 
 /// A step that was done.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! loop ── Job ──► queue ──► batch ──► Banaction ──► Plan ──► Executor ──► Outcome ── callback ──► loop
+//!   └─ Express: a lone ban, in force before its job is in the queue
 //! ```
 //!
 //! What the kernel (or command) did not take comes back as failed; trying again later is the
@@ -29,7 +30,7 @@ use crate::{
     ticket::{Ban, Id, JailName},
     time::{self, Timestamp},
 };
-use exec::Executor;
+use exec::{Executor, Express};
 use post::Post;
 use queue::{Order, Queue};
 
@@ -84,6 +85,8 @@ pub struct Job {
     pub action: Option<Arc<str>>,
     /// The engine's number of what it ordered; comes back with the outcome.
     pub serial: u64,
+    /// The first action's firewall has done it already: [`Runner::hasten`].
+    pub in_force: bool,
 }
 
 /// What came of it: one or more for each action.
@@ -122,12 +125,14 @@ pub type Outlet = Box<dyn Fn(Outcome) + Send>;
 #[derive(Debug)]
 pub struct Runner {
     queue: Arc<Queue>,
+    /// The first action once more, if bans of it need not wait for the thread.
+    twin: Option<Box<dyn Banaction>>,
 }
 
 impl Job {
     /// An order to all actions of a jail.
     pub fn new(verb: Verb, bans: Vec<Ban>, call: Call) -> Job {
-        Job { verb, bans, call, more: false, action: None, serial: 0 }
+        Job { verb, bans, call, more: false, action: None, serial: 0, in_force: false }
     }
 }
 
@@ -144,6 +149,7 @@ impl Runner {
         outlet: Outlet,
     ) -> std::io::Result<Runner> {
         let queue = Arc::new(Queue::default());
+        let twin = actions.first().and_then(|action| action.twin());
         let posts = actions.into_iter().map(Post::new).collect();
         let own = Arc::clone(&queue);
         // The name of a thread is at most 15 bytes long.
@@ -152,7 +158,22 @@ impl Runner {
             Worker { jail, posts, executor, outlet }.work(&own);
             own.ended();
         })?;
-        Ok(Runner { queue })
+        Ok(Runner { queue, twin })
+    }
+
+    /// Has a lone ban done at once, if that can be: while the runner has nothing to do, and what its
+    /// first action needs stands. What is to follow, its other actions among it, is still to be
+    /// ordered; so is all of it where it could not be done.
+    pub fn hasten(&self, job: &mut Job, express: &mut dyn Express) {
+        let Some(twin) = &self.twin else { return };
+        let ([ban], Verb::Ban, None) = (job.bans.as_slice(), job.verb, &job.action) else { return };
+        if matches!(ban.id, Id::Text(_)) || !self.queue.is_ready() {
+            return;
+        }
+        let plan = twin.ban(&job.bans, &job.call);
+        if let [step] = plan.steps.as_slice() {
+            job.in_force = express.run(step);
+        }
     }
 
     /// Puts an order into the queue. If it is full the order comes back: come again with it when
@@ -221,7 +242,8 @@ impl Worker {
         let mut bereft = Bereft::default();
         loop {
             let holds = self.posts.iter().any(Post::is_watched);
-            match queue.take(holds.then_some(WATCH_S)) {
+            let stands = self.posts.first().is_some_and(Post::is_started);
+            match queue.take(holds.then_some(WATCH_S), stands) {
                 Order::Closed => return,
                 Order::After(before) => {
                     before.finish(PREDECESSOR_S);
@@ -250,7 +272,7 @@ impl Worker {
     }
 
     fn carry_out(&mut self, job: Job) {
-        let Job { verb, bans, call, more, action, serial } = job;
+        let Job { verb, bans, call, more, action, serial, in_force } = job;
         for index in 0..self.posts.len() {
             let Some(post) = self.posts.get_mut(index) else { return };
             if action.as_deref().is_some_and(|action| action != post.name()) {
@@ -259,6 +281,9 @@ impl Worker {
             let _turn = post.turn();
             let results = match verb {
                 Verb::Sync => post.sync(&bans, more, &call, self.executor.as_mut()),
+                Verb::Ban if in_force && index == 0 => {
+                    post.follow_up(&bans, &call, self.executor.as_mut())
+                }
                 _ => post.carry_out(verb, &bans, &call, self.executor.as_mut()),
             };
             let count = results.len();

@@ -78,6 +78,11 @@ impl Post {
         self.action.turn()
     }
 
+    /// True if what all its bans need was started.
+    pub fn is_started(&self) -> bool {
+        self.started.contains(&None)
+    }
+
     /// True while there is something to look after.
     pub fn is_watched(&self) -> bool {
         // Who was refused and is let in all the same is not among those counted, but is taken off.
@@ -165,6 +170,20 @@ impl Post {
             result.notes.push(warning.clone());
         }
         result
+    }
+
+    /// What is to follow bans that somebody else has put in force.
+    pub fn follow_up(&mut self, bans: &[Ban], call: &Call, exec: &mut dyn Executor) -> Vec<Came> {
+        if !self.is_started() {
+            // It was taken down meanwhile.
+            return self.carry_out(Verb::Ban, bans, call, exec);
+        }
+        for step in &self.plan(Verb::Ban, bans, call).steps {
+            exec.was_run(step);
+        }
+        self.settle(Verb::Ban, bans, &vec![None; bans.len()], call);
+        let done = bans.iter().map(|ban| ban.id.clone()).collect();
+        vec![Came { done, ..Came::default() }]
     }
 
     fn is_for_us(&self, verb: Verb, ban: &Ban) -> Fit {

@@ -33,6 +33,8 @@ struct State {
     before: Option<Runner>,
     closed: bool,
     ended: bool,
+    /// The runner waits for orders, and what its first action has started stands.
+    ready: bool,
 }
 
 /// What a runner's thread gets.
@@ -67,6 +69,12 @@ impl Queue {
         Ok(())
     }
 
+    /// True if an order that came now would be carried out at once.
+    pub fn is_ready(&self) -> bool {
+        let state = self.state();
+        state.ready && state.jobs.is_empty() && state.before.is_none() && !state.closed
+    }
+
     /// Nothing is carried out before this one has ended.
     pub fn wait_for(&self, before: Runner) {
         self.state().before = Some(before);
@@ -74,27 +82,39 @@ impl Queue {
     }
 
     /// The next order, joined with those behind it that ask the same; waits for one, at most
-    /// `wait_s` seconds if that is given.
-    pub fn take(&self, wait_s: Option<f64>) -> Order {
-        let watch = Stopwatch::start();
+    /// `wait_s` seconds if that is given. `stands`: what the first action has started is there.
+    pub fn take(&self, wait_s: Option<f64>, stands: bool) -> Order {
         let mut state = self.state();
+        state.ready = stands;
+        let (mut state, order) = self.next(state, wait_s);
+        // Whoever asks from now on, asks while something is being done.
+        state.ready = false;
+        order
+    }
+
+    fn next<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        wait_s: Option<f64>,
+    ) -> (MutexGuard<'a, State>, Order) {
+        let watch = Stopwatch::start();
         while state.jobs.is_empty() || state.before.is_some() {
             if let Some(before) = state.before.take() {
-                return Order::After(before);
+                return (state, Order::After(before));
             }
             if state.closed {
-                return Order::Closed;
+                return (state, Order::Closed);
             }
             // Without anything to watch there is still the clock to look at, now and then.
             let left = wait_s.unwrap_or(60.0) - watch.seconds();
             if left <= 0.0 {
-                return Order::Nothing;
+                return (state, Order::Nothing);
             }
             let wait = Duration::from_secs_f64(left);
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let Some(mut first) = state.jobs.pop_front() else { return Order::Nothing };
+        let Some(mut first) = state.jobs.pop_front() else { return (state, Order::Nothing) };
         let mut taken = first.bans.len();
         while let Some(next) = state.jobs.front() {
             if !may_join(&first, next) {
@@ -109,7 +129,7 @@ impl Queue {
             first.serial = next.serial;
         }
         state.bans = state.bans.saturating_sub(taken);
-        Order::Job(first)
+        (state, Order::Job(first))
     }
 
     pub fn close(&self) {
@@ -141,6 +161,7 @@ impl Queue {
 fn may_join(first: &Job, next: &Job) -> bool {
     let about_bans = matches!(first.verb, Verb::Ban | Verb::Reban | Verb::Prolong | Verb::Unban);
     about_bans
+        && !(first.in_force || next.in_force)
         && first.verb == next.verb
         && first.action == next.action
         && first.bans.len() + next.bans.len() <= JOINED_MAX
@@ -181,7 +202,7 @@ mod tests {
         queue.close();
         assert!(queue.put(job(Verb::Ban, 1)).is_err());
         let mut seen = Vec::new();
-        while let Order::Job(job) = queue.take(None) {
+        while let Order::Job(job) = queue.take(None, true) {
             seen.push((job.verb, job.bans.len()));
         }
         let expected = [
