@@ -311,3 +311,65 @@ fn stop_answers_when_the_actions_have_ended() {
     assert!(ended.exists(), "{}", server.log());
     server.wait();
 }
+
+/// Bytes that a thread of a process has written so far; none if the kernel does not count.
+fn written_by(pid: u32, thread: &str) -> Option<u64> {
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let is_meant = |task: &fs::DirEntry| {
+        fs::read_to_string(task.path().join("comm")).is_ok_and(|name| name.starts_with(thread))
+    };
+    let task = tasks.find(is_meant).unwrap_or_else(|| panic!("no thread {thread}"));
+    let counts = fs::read_to_string(task.path().join("io")).ok()?;
+    counts.lines().find_map(|line| line.strip_prefix("wchar: ")?.parse().ok())
+}
+
+/// A lone line does not wait for the loop; all that is told and stored of it is as ever, in order.
+#[test]
+fn a_lone_line_is_counted_by_whoever_read_it_and_in_its_turn() {
+    let Some(lab) = Lab::new() else { return };
+    let dir = Dir::new("lone");
+    jail_local(&dir, "nft");
+    let server = Server::start(Some(&lab), &dir);
+    server.wait_log("Jail 'portsentry' started");
+    let line = |n: usize| {
+        format!(
+            "Feb 27 14:46:13 ns portsentry[181]: attackalert: Connect from host: \
+             192.0.2.{n}/192.0.2.{n} to TCP port: 1080\n"
+        )
+    };
+    let mut told = Vec::new();
+    for n in 1..=30 {
+        append(&dir, &line(n));
+        server.wait_log(&format!("[portsentry] Ban 192.0.2.{n}\n"));
+        told.extend([format!("Found 192.0.2.{n} "), format!("Ban 192.0.2.{n}\n")]);
+        if n % 5 == 0 {
+            // What is ordered between two lines stands between them.
+            server.client(&["set", "portsentry", "unbanip", &format!("192.0.2.{n}")]);
+            append(&dir, &line(n));
+            wait_for("a second ban", || server.log().matches(&told[told.len() - 1]).count() == 2);
+            told.push(format!("Unban 192.0.2.{n}\n"));
+            told.extend([format!("Found 192.0.2.{n} "), format!("Ban 192.0.2.{n}\n")]);
+        }
+    }
+    // Many at once, and a lone one behind them.
+    append(&dir, &(31..=200).map(line).collect::<String>());
+    append(&dir, &line(201));
+    server.wait_log("[portsentry] Ban 192.0.2.201\n");
+    let log = server.log();
+    let mut rest = log.as_str();
+    for words in &told {
+        let at = rest.find(&format!("[portsentry] {words}"));
+        let at = at.unwrap_or_else(|| panic!("{words} is not where it should be in\n{log}"));
+        rest = &rest[at + 1..];
+    }
+    if let Some(bytes) = written_by(server.pid(), "notify-rs") {
+        assert!(bytes > 0, "no line was counted by whoever read it");
+    }
+    let before = bans(&server);
+    assert_eq!(before.len(), 201);
+    server.kill();
+    let server = Server::start(Some(&lab), &dir);
+    assert_eq!(bans(&server), before);
+    server.client(&["stop"]);
+    server.wait();
+}

@@ -45,6 +45,8 @@ pub enum Event {
     Network(Box<Surroundings>),
     /// Somebody set the clock.
     ClockSet,
+    /// Something is due sooner than the loop would wake.
+    Due,
 }
 
 /// What an action says beside its outcomes.
@@ -100,6 +102,11 @@ impl Gate {
         }
         state.inside += 1;
         Some(Pass(self.clone()))
+    }
+
+    /// So many are in the queue, or being dealt with.
+    pub fn inside(&self) -> usize {
+        self.lock().inside
     }
 
     /// Nobody waits any more, and nobody gets in.

@@ -199,12 +199,13 @@ impl Plan {
 
 impl Open {
     /// Guards until the end.
-    fn guard(mut self, herald: &mut Herald) {
-        self.guard.preface();
-        self.guard.load();
+    fn guard(self, herald: &mut Herald) {
+        let Open { mut guard, _pidfile, _door } = self;
+        guard.preface();
+        guard.load();
         herald.ready();
         tell_service_manager(&["READY=1"]);
-        let ending = self.guard.run(|| tell_service_manager(&["STOPPING=1"]));
+        let ending = guard.run(|| tell_service_manager(&["STOPPING=1"]));
         debug_assert!(matches!(ending, Ending::Lift | Ending::Leave));
     }
 }

@@ -7,11 +7,13 @@
 //!   └──────────── outcomes, answers ◄───────────────────┘
 //! ```
 //!
-//! Everything here is one thread, so that there is one order of things. Nothing here waits for
+//! Everything here is one thing after the other, so that there is one order of things: on one thread,
+//! but for a lone line, for which whoever read it takes the guard (`lane.rs`). Nothing here waits for
 //! anybody: who takes time has a thread of his own and answers through the inbox. What takes less
 //! time than to wake that thread, a lone ban, is done on the way to it.
 
 mod jails;
+mod lane;
 mod orders;
 mod positions;
 mod preface;
@@ -24,7 +26,7 @@ mod stop;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, mpsc},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -111,7 +113,11 @@ pub struct Guard {
     express: Option<Box<dyn Express>>,
     sender: Sender,
     gate: Gate,
-    inbox: mpsc::Receiver<Event>,
+    /// The loop's, while it runs.
+    inbox: Option<mpsc::Receiver<Event>>,
+    lane: lane::Lane,
+    /// The loop looks around then, whatever happens.
+    sleeps_until: Timestamp,
     /// Replies that go out when what they tell of is written down.
     replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
     /// Replies that go out when the firewall has done what they tell of.
@@ -191,6 +197,7 @@ impl Guard {
             parts;
         let now = time::now();
         let gate = Gate::default();
+        let lane = lane::Lane::default();
         let resolver = {
             let sender = sender.clone();
             Resolver::spawn(move |question, answer, mark| {
@@ -198,9 +205,13 @@ impl Guard {
             })?
         };
         let reader = {
-            let (sender, gate) = (sender.clone(), gate.clone());
+            let (sender, gate, lane) = (sender.clone(), gate.clone(), lane.clone());
             Reader::new(Arc::new(move |report| {
-                gate.enter().is_some_and(|pass| sender.send(Event::Read(report, pass)).is_ok())
+                let Some(pass) = gate.enter() else { return false };
+                match lane.take(Event::Read(report, pass)) {
+                    Ok(()) => true,
+                    Err(event) => sender.send(*event).is_ok(),
+                }
             }))
         };
         let watcher = Watcher::start(sender.clone());
@@ -234,7 +245,9 @@ impl Guard {
             executors,
             sender,
             gate,
-            inbox,
+            inbox: Some(inbox),
+            lane,
+            sleeps_until: Timestamp::default(),
             replies: Vec::new(),
             positions: positions::Positions::default(),
             questions: questions::Questions::default(),
@@ -252,26 +265,28 @@ impl Guard {
     }
 
     /// Guards until it is told to stop, says so, and then stops.
-    pub fn run(&mut self, stopping: impl Fn()) -> Ending {
+    pub fn run(mut self, stopping: impl Fn()) -> Ending {
         self.thrift_due = Some(time::now().plus_secs(THRIFT_AT_START_S));
+        let Some(inbox) = self.inbox.take() else { return Ending::Leave };
+        let (lane, mut patience) = (self.lane.clone(), self.patience());
+        let guard = Arc::new(Mutex::new(self));
+        lane.open(&guard);
         loop {
-            self.turn();
-            if let Some(ending) = self.ending.take() {
+            // Nobody hangs up, since we hold a sender ourselves.
+            let first = inbox.recv_timeout(patience).ok();
+            let mut own = lane::lock(&guard);
+            own.turn(first, &inbox);
+            if let Some(ending) = own.ending.take() {
                 stopping();
-                self.stop(ending);
+                own.stop(ending, &inbox);
                 return ending;
             }
+            patience = own.patience();
         }
     }
 
-    /// Waits for something to happen, and deals with it and what else is there.
-    fn turn(&mut self) {
-        let first = match self.inbox.recv_timeout(self.patience()) {
-            Ok(event) => Some(event),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            // We hold a sender ourselves.
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-        };
+    /// Deals with what has happened, and with what else is there.
+    fn turn(&mut self, first: Option<Event>, inbox: &mpsc::Receiver<Event>) {
         self.tick();
         let mut events = 0;
         let mut next = first;
@@ -279,7 +294,7 @@ impl Guard {
             self.handle(event);
             events += 1;
             next = match events < EVENTS_PER_TURN_MAX && self.ending.is_none() {
-                true => self.inbox.try_recv().ok(),
+                true => inbox.try_recv().ok(),
                 false => None,
             };
         }
@@ -297,6 +312,11 @@ impl Guard {
         }
         self.housekeep();
         self.save();
+        self.flush_log();
+    }
+
+    /// Hands on what was logged.
+    fn flush_log(&mut self) {
         // Lines about what is to be written yet go with it.
         if self.held_entries == 0 {
             self.log.flush();
@@ -323,19 +343,24 @@ impl Guard {
     }
 
     /// How long there is nothing to do unless something happens.
-    fn patience(&self) -> Duration {
+    fn patience(&mut self) -> Duration {
+        self.sleeps_until = self.due();
+        let micros = self.sleeps_until.micros().saturating_sub(time::now().micros()).max(0);
+        Duration::from_micros(micros.unsigned_abs())
+    }
+
+    /// When there is something to do even if nothing happens.
+    fn due(&self) -> Timestamp {
         let idle = self.now.plus_secs(IDLE_S);
         let held = self.held.iter().map(|held| held.until);
         let names = self.watcher.names.next_due();
         let file = self.stand_in.as_ref().map(standin::StandIn::due);
         let own = [self.housekeeping_due, self.write_due, self.thrift_due, names, file];
-        let due = std::iter::once(self.engine.next_timeout())
+        std::iter::once(self.engine.next_timeout())
             .chain(own)
             .flatten()
             .chain(held)
-            .fold(idle, Timestamp::min);
-        let micros = due.micros().saturating_sub(time::now().micros()).max(0);
-        Duration::from_micros(micros.unsigned_abs())
+            .fold(idle, Timestamp::min)
     }
 
     fn handle(&mut self, event: Event) {
@@ -343,6 +368,7 @@ impl Guard {
             &event,
             Event::Read(Report::Batch(reader::Batch { shared: true, position: Some(_), .. }), _)
                 | Event::Done(_)
+                | Event::Due
         );
         match event {
             Event::Read(Report::Batch(batch), pass) => {
@@ -376,7 +402,7 @@ impl Guard {
                 ask!(self.handle(Input::Surroundings(Box::new(around))));
             }
             // The next tick sees it.
-            Event::ClockSet => {}
+            Event::ClockSet | Event::Due => {}
         }
     }
 

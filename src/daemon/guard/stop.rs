@@ -1,6 +1,8 @@
 //! How it ends: with the bans lifted, or left in force for whoever starts next.
 
-use super::{Guard, Level};
+use std::sync::mpsc;
+
+use super::{Event, Guard, Level};
 use crate::{
     action::Call,
     daemon::runner::{Job, Verb, process},
@@ -53,7 +55,7 @@ impl Guard {
 
     /// Ends everything, in order: nothing more is read, what was found is counted and written down,
     /// then the actions end, and last the store.
-    pub(super) fn stop(&mut self, ending: Ending) {
+    pub(super) fn stop(&mut self, ending: Ending, inbox: &mpsc::Receiver<Event>) {
         self.say(Level::INFO, "server", "Shutdown in progress...");
         self.log.flush();
         self.gate.close();
@@ -61,7 +63,7 @@ impl Guard {
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Ok(event) = inbox.try_recv() {
             // Nobody is told anything any more but those who asked.
             self.handle(event);
         }
@@ -83,8 +85,8 @@ impl Guard {
             runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
-        while let Ok(event) = self.inbox.try_recv() {
-            if let super::Event::Done(outcome) = event {
+        while let Ok(event) = inbox.try_recv() {
+            if let Event::Done(outcome) = event {
                 self.take_outcome(outcome);
             }
         }
