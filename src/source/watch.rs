@@ -25,7 +25,9 @@ use crate::time::Stopwatch;
 /// From so many hints within a second on they are a stream …
 const STREAM_HINTS: u32 = 200;
 /// … of which each part is gathered for so long.
-const GATHER_S: f64 = 0.004;
+const GATHER_S: f64 = 0.008;
+/// A stream goes on as one in the next second if so much of this one was spent gathering.
+const STREAM_SHARE: f64 = 0.5;
 /// A hint that comes so soon behind the one before had been waiting: others may, too.
 const BACKLOG_S: f64 = 0.000_02;
 /// A hint of a watched file that comes so long behind the one before is a lone one, unless they are a
@@ -247,7 +249,8 @@ impl Watch {
     }
 }
 
-/// Says whether a hint of a watched file is a lone one. All times in seconds.
+/// Says whether a hint of a watched file is a lone one: there was none for a while. That of what was
+/// gathered during a rest is one, too. All times in seconds.
 #[derive(Debug, Default)]
 struct Lone {
     second: f64,
@@ -275,8 +278,9 @@ impl Lone {
 #[derive(Debug, Default)]
 struct Pace {
     second: f64,
-    /// Hints since then.
+    /// Hints and rests since then.
     hints: u32,
+    rests: u32,
     /// When the last one was dealt with, and when it rested last.
     last: f64,
     rested: f64,
@@ -286,8 +290,11 @@ impl Pace {
     /// A hint came: true if the thread is to rest when it has rung for it. It does so in a stream,
     /// where it has caught up, or has not rested for as long as a rest is.
     fn hint(&mut self, now: f64) -> bool {
-        if now >= self.second + 1.0 {
-            (self.second, self.hints) = (now, 0);
+        let passed = now - self.second;
+        if passed >= 1.0 {
+            let is_stream = f64::from(self.rests) * GATHER_S >= STREAM_SHARE * passed;
+            (self.second, self.rests) = (now, 0);
+            self.hints = if is_stream { STREAM_HINTS } else { 0 };
         }
         self.hints = self.hints.saturating_add(1);
         let caught_up = now >= self.last + BACKLOG_S;
@@ -296,6 +303,7 @@ impl Pace {
 
     fn dealt_with(&mut self, now: f64, rested: bool) {
         self.last = now;
+        self.rests += u32::from(rested);
         self.rested = if rested { now } else { self.rested };
     }
 }
@@ -355,10 +363,31 @@ mod tests {
             assert_eq!(rests(calm_s).0, 0, "{calm_s}");
         }
         let (parts, _) = rests(0.000_05);
-        assert!((400..=500).contains(&parts), "{parts}");
+        assert!((200..=250).contains(&parts), "{parts}");
         // Who never catches up rests half of the time.
         let (parts, _) = rests(0.0);
-        assert!((200..=260).contains(&parts), "{parts}");
+        assert!((100..=130).contains(&parts), "{parts}");
+    }
+
+    #[test]
+    fn a_stream_is_one_until_it_ends() {
+        let mut pace = Pace::default();
+        let mut now = 10.0;
+        // What a rest gathers is one hint: fewer than a stream's would be.
+        let mut rests = |gap_s: f64, hints: usize| {
+            let mut rests = 0;
+            for _ in 0..hints {
+                now += gap_s;
+                let rests_now = pace.hint(now);
+                now += if rests_now { GATHER_S } else { 0.0 };
+                rests += usize::from(rests_now);
+                pace.dealt_with(now, rests_now);
+            }
+            rests
+        };
+        assert_eq!(rests(0.000_1, 1200), 1000);
+        rests(0.03, 50);
+        assert_eq!(rests(0.03, 50), 0);
     }
 
     #[test]
@@ -377,7 +406,7 @@ mod tests {
         assert_eq!(count(0.03, 100), 100);
         assert_eq!(count(0.000_1, 50_000), 0);
         assert_eq!(count(1.5, 3), 3);
-        // More than so many a second are a stream, however evenly they come.
+        // More than so many a second are none, however evenly they come.
         assert!((190..=200).contains(&count(0.002, 500)));
     }
 

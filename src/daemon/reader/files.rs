@@ -15,7 +15,7 @@ use std::{
 
 use super::{
     Clock, Follow, Log, Notice, Order, Origin, Output, Report, What, glob,
-    stream::{BLOCKS_PER_ROUND, Member, Stream},
+    stream::{BLOCKS_PER_ROUND, Member, SMALL_BLOCK_BYTES, Stream},
 };
 use crate::{
     source::{Bell, Position, Rung, Watch},
@@ -36,8 +36,6 @@ const GONE_SWEEPS: u32 = 1800;
 /// gather for a moment, which costs them no more than that moment.
 const ROUNDS_PER_S: u32 = 200;
 const GATHER: Duration = Duration::from_millis(4);
-/// So much is read at a glance; bytes.
-const GLANCE_BYTES_MAX: usize = 16 << 10;
 
 /// What is known of a jail.
 struct Jail {
@@ -203,7 +201,7 @@ impl Files {
             // A part of the file that is shorter than what was asked for ends where the file ended,
             // and for whatever is written behind it there will be another hint.
             let read = stream.read(&mut self.buffer, &self.output, &self.clock, 1);
-            done &= read.is_ok() && !stream.moved && self.buffer.len() < GLANCE_BYTES_MAX;
+            done &= read.is_ok() && !stream.moved && self.buffer.len() < SMALL_BLOCK_BYTES;
             stream.dirty = !done;
             self.buffer = Vec::new();
         }

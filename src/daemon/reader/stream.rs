@@ -17,7 +17,7 @@ pub(super) const BLOCKS_PER_ROUND: usize = 4;
 /// Where a block had more failures than this, the next ones are smaller, lest a batch grows beyond
 /// what is good for the loop.
 const FAILURES_PER_BLOCK: usize = 200;
-const SMALL_BLOCK_BYTES: usize = 16 << 10;
+pub(super) const SMALL_BLOCK_BYTES: usize = 16 << 10;
 /// Lines without a failure need not be told of at once: their position is handed out at latest so
 /// many seconds after the one before.
 const QUIET_S: i64 = 1;
