@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{slab::Slab, words::cut};
 use crate::{ticket::Id, time::Timestamp};
@@ -73,7 +73,7 @@ pub struct Counter {
     others: Slab<Id>,
     many: Slab<Box<[Moment]>>,
     index: HashTable<u32>,
-    hasher: RandomState,
+    hasher: IdHasher,
     /// Who was idle longest, and who failed last.
     head: u32,
     tail: u32,
@@ -117,7 +117,7 @@ impl Counter {
             others: Slab::default(),
             many: Slab::default(),
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: IdHasher::new(),
             head: NONE,
             tail: NONE,
             lines: LastLines::default(),
@@ -141,7 +141,7 @@ impl Counter {
         id: &Id,
         at: Timestamp,
         weight: u32,
-        line: Option<&Arc<str>>,
+        line: Option<&str>,
         now: Timestamp,
     ) -> Option<u32> {
         let now = seconds(now);
@@ -157,9 +157,7 @@ impl Counter {
             let number = self.insert(hash, id);
             self.set_times(number, &[Moment { at, count: weight }]);
             self.chain(number);
-            if let Some(line) = line {
-                self.lines.put(number, line);
-            }
+            self.lines.put(number, line.unwrap_or_default());
             return None;
         }
         let mut moments: Vec<Moment> = Vec::new();
@@ -335,7 +333,10 @@ impl Counter {
     }
 
     fn hash(&self, id: &Id) -> u64 {
-        self.hasher.hash_one(id)
+        match id {
+            Id::Ip(address) => self.hasher.of_address(*address),
+            other => self.hasher.of_other(other),
+        }
     }
 
     fn find(&self, id: &Id) -> Option<u32> {
@@ -380,8 +381,8 @@ impl Counter {
         }
         if self.slots.len() == 0 {
             self.index = HashTable::new();
+            self.lines = LastLines::default();
         }
-        self.lines.remove(number);
         true
     }
 
@@ -412,67 +413,80 @@ impl Counter {
     }
 }
 
-fn hash_of(hasher: &RandomState, slot: &Slot, others: &Slab<Id>) -> u64 {
+fn hash_of(hasher: &IdHasher, slot: &Slot, others: &Slab<Id>) -> u64 {
     match slot.key {
-        Key::Address(address) => hasher.hash_one(Id::Ip(address)),
-        Key::Other(number) => others.get(number).map_or(0, |id| hasher.hash_one(id)),
+        Key::Address(address) => hasher.of_address(address),
+        Key::Other(number) => others.get(number).map_or(0, |id| hasher.of_other(id)),
     }
 }
 
-/// The last line of whom there is room for.
+/// Offenders choose what is hashed, so nobody but chance may choose how. Addresses are a word or
+/// two, for which a quick hash does behind a salt; texts get one that was made to be attacked.
+#[derive(Clone, Debug)]
+struct IdHasher {
+    quick: DefaultHashBuilder,
+    salt: u128,
+    sound: RandomState,
+}
+
+impl IdHasher {
+    fn new() -> IdHasher {
+        let sound = RandomState::new();
+        let half = |half: u8| u128::from(sound.hash_one(half));
+        IdHasher { quick: DefaultHashBuilder::default(), salt: half(0) << 64 | half(1), sound }
+    }
+
+    fn of_address(&self, address: IpAddr) -> u64 {
+        match address {
+            IpAddr::V4(v4) => self.quick.hash_one(u64::from(u32::from(v4)) ^ self.salt as u64),
+            IpAddr::V6(v6) => self.quick.hash_one(u128::from(v6) ^ self.salt),
+        }
+    }
+
+    fn of_other(&self, id: &Id) -> u64 {
+        self.sound.hash_one(id)
+    }
+}
+
+/// The last lines of whom there is room for, one behind the other. Nothing is looked for when one
+/// is put in, as that happens all the time, and is asked for once in a blue moon.
 #[derive(Clone, Debug, Default)]
 struct LastLines {
-    // Of hashbrown, for its quick hasher: nobody else chooses these numbers.
-    by_number: hashbrown::HashMap<u32, (u64, Arc<str>)>,
-    /// By age; of a number that was removed or has a newer line, an entry may be left.
-    order: VecDeque<(u64, u32)>,
-    next: u64,
-    bytes: usize,
+    /// Whose, and how long; oldest first. What somebody had before is followed by what he has now,
+    /// and whoever takes over a number begins with a line, be it empty.
+    order: VecDeque<(u32, u32)>,
+    text: VecDeque<u8>,
 }
 
-/// What keeping a line costs beside its bytes, about.
-const LINE_COST: usize = 128;
+/// What keeping a line costs beside its bytes, about: a place in the order, and some air.
+const LINE_COST: usize = 16;
 
 impl LastLines {
-    fn put(&mut self, number: u32, line: &Arc<str>) {
-        self.remove(number);
-        let line = match line.len() > LINE_BYTES_MAX {
-            true => cut(line, LINE_BYTES_MAX).into(),
-            false => Arc::clone(line),
-        };
-        self.bytes += line.len() + LINE_COST;
-        self.by_number.insert(number, (self.next, line));
-        self.order.push_back((self.next, number));
-        self.next += 1;
-        while self.bytes > LINES_BYTES_MAX
-            && let Some((age, oldest)) = self.order.pop_front()
+    fn put(&mut self, number: u32, line: &str) {
+        let line = cut(line, LINE_BYTES_MAX);
+        let room = LINES_BYTES_MAX - LINE_COST - line.len();
+        while self.text.len() + self.order.len() * LINE_COST > room
+            && let Some((_, length)) = self.order.pop_front()
         {
-            if self.is_of(age, oldest) {
-                self.remove(oldest);
-            }
+            self.text.drain(..(length as usize).min(self.text.len()));
         }
-        if self.order.len() > 2 * self.by_number.len() + 16 {
-            let mut order = std::mem::take(&mut self.order);
-            order.retain(|(age, number)| self.is_of(*age, *number));
-            self.order = order;
-        }
-    }
-
-    fn is_of(&self, age: u64, number: u32) -> bool {
-        self.by_number.get(&number).is_some_and(|(known, _)| *known == age)
+        self.order.push_back((number, u32::try_from(line.len()).unwrap_or(0)));
+        self.text.extend(line.as_bytes());
     }
 
     fn get(&self, number: u32) -> Option<Arc<str>> {
-        self.by_number.get(&number).map(|(_, line)| Arc::clone(line))
-    }
-
-    fn remove(&mut self, number: u32) {
-        if let Some((_, line)) = self.by_number.remove(&number) {
-            self.bytes -= line.len() + LINE_COST;
+        let mut end = self.text.len();
+        for (whose, length) in self.order.iter().rev() {
+            let from = end.saturating_sub(*length as usize);
+            if *whose == number && from < end {
+                let line: Vec<u8> = self.text.range(from..end).copied().collect();
+                return Some(String::from_utf8_lossy(&line).into());
+            } else if *whose == number {
+                return None;
+            }
+            end = from;
         }
-        if self.by_number.is_empty() {
-            self.order.clear();
-        }
+        None
     }
 }
 
@@ -653,11 +667,31 @@ mod tests {
         }
         assert_eq!(counter.last_line(&id(0)), None);
         assert_eq!(counter.last_line(&id(999)).map(|line| line.len()), Some(LINE_BYTES_MAX));
-        assert!(counter.lines.bytes <= LINES_BYTES_MAX);
+        let kept = &counter.lines;
+        assert!(kept.text.len() + kept.order.len() * LINE_COST <= LINES_BYTES_MAX);
+        assert!(kept.text.capacity() <= LINES_BYTES_MAX);
         for number in 0..1000 {
             counter.remove(&id(number));
         }
-        assert_eq!((counter.lines.bytes, counter.lines.order.len()), (0, 0));
+        assert_eq!((counter.lines.text.capacity(), counter.lines.order.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn nobody_gets_the_last_line_of_another() {
+        let mut counter = Counter::new(9, 600);
+        let last = |counter: &Counter, number| counter.last_line(&id(number)).unwrap_or_default();
+        for (number, line) in [(1, "one"), (2, "two"), (1, "one again"), (3, "ä")] {
+            counter.add(&id(number), at(0), 1, Some(line), at(0));
+        }
+        counter.add(&id(2), at(0), 1, None, at(0));
+        assert_eq!([1, 2, 3].map(|n| last(&counter, n)), ["one again", "two", "ä"].map(Arc::from));
+        // Who comes next has the place of who went.
+        counter.remove(&id(1));
+        counter.add(&id(4), at(0), 1, None, at(0));
+        assert_eq!([1, 4].map(|n| counter.last_line(&id(n))), [None, None]);
+        counter.add(&id(4), at(0), 1, Some("four"), at(0));
+        assert_eq!(last(&counter, 4), "four".into());
+        assert_eq!(last(&counter, 3), "ä".into());
     }
 
     #[test]

@@ -85,16 +85,16 @@ impl Ear {
     pub fn hosts(&self, jail: &str) -> Vec<String> {
         let heard = self.0.0.lock().unwrap();
         let found = heard.batches.iter().flat_map(|batch| &batch.found);
-        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found);
-        found.map(|failure| failure.id.clone().unwrap()).collect()
+        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found.iter());
+        found.map(|(id, _)| id.to_string()).collect()
     }
 
     /// The times of a jail's failures.
     pub fn times(&self, jail: &str) -> Vec<Timestamp> {
         let heard = self.0.0.lock().unwrap();
         let found = heard.batches.iter().flat_map(|batch| &batch.found);
-        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found);
-        found.map(|failure| failure.time.unwrap()).collect()
+        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found.iter());
+        found.map(|(_, time)| time).collect()
     }
 
     /// The last position of each source, as one who keeps one for each source has them.

@@ -48,12 +48,14 @@ use crate::{
     jail,
     scan::Failure,
     store::{self, Store},
-    ticket::{Evidence, Id, JailName, Ticket},
+    ticket::{Id, JailName},
     time::{self, Stopwatch, Timestamp},
 };
 
 /// So many events are taken from the inbox before what they led to is written down.
 const EVENTS_PER_TURN_MAX: usize = 256;
+/// And so many things to be written down, about: what waits for it is memory.
+const ENTRIES_PER_TURN_MAX: usize = 8192;
 /// Where nothing happens and nothing is due, the loop still looks around so often, in seconds.
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
@@ -268,7 +270,9 @@ impl Guard {
         while let Some(event) = next {
             self.handle(event);
             events += 1;
-            next = match events < EVENTS_PER_TURN_MAX && self.ending.is_none() {
+            let has_room =
+                events < EVENTS_PER_TURN_MAX && self.entries.len() < ENTRIES_PER_TURN_MAX;
+            next = match has_room && self.ending.is_none() {
                 true => self.inbox.try_recv().ok(),
                 false => None,
             };
@@ -373,13 +377,10 @@ impl Guard {
             batch.found.retain(|(jail, _)| !stale.contains(jail));
         }
         self.without_own_lines(&mut batch);
-        for (jail, failures) in batch.found {
-            let mut tickets = Vec::with_capacity(failures.len());
-            for failure in failures {
-                match failure.lookup {
-                    true => self.look_up(&jail, failure),
-                    false => tickets.extend(ticket(&failure, None, self.now)),
-                }
+        for (jail, catch) in batch.found {
+            let (tickets, names) = catch.into_tickets();
+            for failure in names {
+                self.look_up(&jail, failure);
             }
             if !tickets.is_empty() {
                 ask!(self.handle(Input::Failures { jail, tickets }));
@@ -420,7 +421,7 @@ impl Guard {
 
     /// A failure of a name: of whoever bears it now.
     fn look_up(&mut self, jail: &JailName, failure: Failure) {
-        let Some(name) = failure.id.clone() else { return };
+        let Some(name) = failure.id.as_deref().map(str::to_owned) else { return };
         let mark = Mark::Failure(Arc::clone(jail), Box::new(failure));
         if !self.resolver.ask(Question::Addresses(name.clone()), mark) {
             let text = format!("[{jail}] too many names to look up: {name} is not counted");
@@ -453,10 +454,8 @@ impl Guard {
                     );
                     self.say(Level::WARNING, "filter", &text);
                 }
-                let tickets: Vec<Ticket> = addresses
-                    .into_iter()
-                    .filter_map(|one| ticket(&failure, Some(Id::from(one)), self.now))
-                    .collect();
+                let ids = addresses.into_iter().map(Id::from).collect();
+                let tickets = reader::tickets_of(&failure, ids, self.now);
                 ask!(self.handle(Input::Failures { jail, tickets }));
             }
         }
@@ -565,6 +564,10 @@ impl Guard {
             return;
         }
         self.thrift_due = None;
+        if self.entries.is_empty() && self.effects == Effects::default() {
+            self.entries = Vec::new();
+            self.effects = Effects::default();
+        }
         super::thrift::trim_heap();
         if !std::mem::replace(&mut self.started_up, true) {
             super::thrift::drop_files();
@@ -572,32 +575,9 @@ impl Guard {
     }
 
     /// Writes a line of our own log.
-    fn say(&mut self, level: Level, logger: &str, text: &str) {
+    fn say(&mut self, level: Level, logger: &'static str, text: &str) {
         self.log.say(self.now, level, logger, text);
     }
-}
-
-/// A failure as jails count it; of `id`, where the failure itself only has a name.
-fn ticket(failure: &Failure, id: Option<Id>, now: Timestamp) -> Option<Ticket> {
-    let id = match id {
-        Some(id) => id,
-        None => Id::parse(failure.id.as_deref()?),
-    };
-    let fields = failure
-        .fields
-        .shared()
-        .filter_map(|(name, field)| field.text().map(|text| (Arc::clone(name), Arc::from(text))));
-    let evidence = Evidence {
-        lines: failure.lines.iter().map(|line| Arc::clone(line.whole())).collect(),
-        fields: fields.collect(),
-        regex: u32::try_from(failure.regex + 1).ok(),
-    };
-    Some(Ticket {
-        id,
-        time: failure.time.unwrap_or(now),
-        attempts: failure.attempts.max(1),
-        evidence: Arc::new(evidence),
-    })
 }
 
 /// The level that a jail's note has in our log.

@@ -219,17 +219,11 @@ impl Guard {
             return;
         }
         let tag = format!("portsentry[{}]:", std::process::id());
-        for (jail, failures) in &mut batch.found {
-            if self.engine.counts_own_lines(jail) {
-                continue;
-            }
-            failures.retain(|failure| {
+        for (jail, catch) in &mut batch.found {
+            if !self.engine.counts_own_lines(jail) {
                 // The host may be left out; what stands behind may be anybody's words.
-                let own = |line: &Arc<crate::scan::CutLine>| {
-                    line.after().split_whitespace().take(2).any(|word| word == tag)
-                };
-                failure.lines.is_empty() || !failure.lines.iter().all(own)
-            });
+                catch.drop_lines_of(&tag);
+            }
         }
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Clock, Follow, Follower, Notice, Output, Report, What,
+    Batch, Catch, Clock, Follow, Follower, Notice, Output, Report, What,
     sieve::{Found, Sieve},
 };
 use crate::{
-    scan::{Failure, Scanner},
+    scan::Scanner,
     source::{BLOCK_BYTES, Encoding, Position, StartAt, Tail, TailEvent},
     time::Timestamp,
 };
@@ -261,20 +261,18 @@ impl Stream {
                 self.quiet.pending = true;
                 for (nth, member) in self.members.iter_mut().enumerate() {
                     let text = member.encoding.text(block);
-                    let mut all = Found::default();
+                    let mut all = Found::new(member.sieve, self.operating, member.findtime_s, now);
                     let lines = member.scanner.scan_block(&text, 0, now, &mut all);
+                    member.sieve = all.sieve;
                     self.quiet.lines += if nth == 0 { lines } else { 0 };
-                    let mut failures = all.0;
-                    let (stale, doubt) =
-                        member.sieve.sift(&mut failures, self.operating, member.findtime_s, now);
-                    self.quiet.stale += stale;
-                    if let Some((behind_s, line)) = doubt {
+                    self.quiet.stale += all.stale;
+                    if let Some((behind_s, line)) = all.doubt {
                         let jails = vec![Arc::clone(&member.jail)];
                         notices.push((jails, What::TimeOff { behind_s, line }));
                     }
-                    if !failures.is_empty() {
-                        count += failures.len();
-                        found.push((Arc::clone(&member.jail), failures));
+                    if !all.catch.is_empty() {
+                        count += all.catch.len();
+                        found.push((Arc::clone(&member.jail), all.catch));
                     }
                 }
                 let many = count > FAILURES_PER_BLOCK;
@@ -323,7 +321,7 @@ impl Stream {
         }
     }
 
-    fn batch(&mut self, found: Vec<(Arc<str>, Vec<Failure>)>) -> Batch {
+    fn batch(&mut self, found: Vec<(Arc<str>, Catch)>) -> Batch {
         let losses = self.tail.take_losses();
         let quiet = std::mem::take(&mut self.quiet);
         Batch {
