@@ -34,6 +34,21 @@ fn mark(at: usize) -> u32 {
 }
 
 impl Dossier {
+    /// An empty one, with room for as much text and as many marks as another has, and a little
+    /// more: who reads a log in parts finds about as much in one as in the next.
+    pub fn with_room((text, marks): (usize, usize)) -> Dossier {
+        Dossier {
+            text: String::with_capacity(text + text / 4),
+            marks: Vec::with_capacity(marks + marks / 4),
+            ..Dossier::default()
+        }
+    }
+
+    /// How much text it has, in bytes, and how many marks.
+    pub fn size(&self) -> (usize, usize) {
+        (self.text.len(), self.marks.len())
+    }
+
     /// Begins the next failure, found by this failregex (counted from 1); answers its number.
     pub fn begin(&mut self, regex: Option<u32>) -> u32 {
         self.last = self.marks.len();

@@ -21,11 +21,7 @@ mod standin;
 mod state;
 mod stop;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use indexmap::IndexMap;
 
@@ -33,7 +29,7 @@ pub(super) use self::jails::store_options;
 pub use self::stop::Ending;
 use super::{
     Options,
-    inbox::{Event, Gate, Mark, Sender},
+    inbox::{Event, Gate, Inbox, Mark, Sender},
     keeper::Keeper,
     log::{Level, Log},
     reader::{self, Reader, Report},
@@ -107,7 +103,7 @@ pub struct Guard {
     executors: super::Executors,
     sender: Sender,
     gate: Gate,
-    inbox: mpsc::Receiver<Event>,
+    inbox: Inbox,
     /// Replies that go out when what they tell of is written down.
     replies: Vec<(crate::control::socket::ReplyTo, crate::control::Reply)>,
     /// Replies that go out when the firewall has done what they tell of.
@@ -148,7 +144,7 @@ pub struct Parts {
     /// The way into the inbox.
     pub sender: Sender,
     /// The inbox.
-    pub inbox: mpsc::Receiver<Event>,
+    pub inbox: Inbox,
     /// It runs in the foreground of a terminal.
     pub at_terminal: bool,
 }
@@ -258,12 +254,7 @@ impl Guard {
 
     /// Waits for something to happen, and deals with it and what else is there.
     fn turn(&mut self) {
-        let first = match self.inbox.recv_timeout(self.patience()) {
-            Ok(event) => Some(event),
-            Err(mpsc::RecvTimeoutError::Timeout) => None,
-            // We hold a sender ourselves.
-            Err(mpsc::RecvTimeoutError::Disconnected) => None,
-        };
+        let first = self.inbox.wait(self.patience());
         self.tick();
         let mut events = 0;
         let mut next = first;
@@ -273,7 +264,7 @@ impl Guard {
             let has_room =
                 events < EVENTS_PER_TURN_MAX && self.entries.len() < ENTRIES_PER_TURN_MAX;
             next = match has_room && self.ending.is_none() {
-                true => self.inbox.try_recv().ok(),
+                true => self.inbox.next(),
                 false => None,
             };
         }

@@ -251,7 +251,7 @@ mod tests {
     use std::{sync::mpsc, thread};
 
     use super::*;
-    use crate::daemon::inbox::BATCHES_MAX;
+    use crate::daemon::inbox::{BATCHES_MAX, queue};
 
     fn batch() -> News {
         News::Batch(Batch {
@@ -269,12 +269,12 @@ mod tests {
 
     #[test]
     fn a_post_that_waits_for_the_loop_ends_while_the_loop_waits_for_it() {
-        let (sender, inbox) = mpsc::channel();
+        let (sender, inbox) = queue();
         let mut desk = Desk::default();
         let mut output = desk.output(sender);
         assert!((0..BATCHES_MAX).all(|_| output(batch())));
         // The loop holds all passes and takes nothing while it waits.
-        let held: Vec<Event> = inbox.try_iter().collect();
+        let held: Vec<Event> = std::iter::from_fn(|| inbox.next()).collect();
         assert_eq!(held.len(), BATCHES_MAX);
         let (said, heard) = mpsc::channel();
         thread::spawn(move || said.send(output(batch())));

@@ -61,7 +61,7 @@ impl Guard {
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Some(event) = self.inbox.next() {
             // Nobody is told anything any more but those who asked.
             self.handle(event);
         }
@@ -83,7 +83,7 @@ impl Guard {
             runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
-        while let Ok(event) = self.inbox.try_recv() {
+        while let Some(event) = self.inbox.next() {
             if let super::Event::Done(outcome) = event {
                 self.take_outcome(outcome);
             }

@@ -30,7 +30,24 @@ struct Case {
     number: u32,
 }
 
+/// How much a catch holds: failures, and the size of their dossier.
+pub(super) type Size = (usize, (usize, usize));
+
 impl Catch {
+    /// An empty one with room for about as much as another held.
+    pub(super) fn with_room((cases, dossier): Size) -> Catch {
+        Catch {
+            cases: Vec::with_capacity(cases + cases / 4),
+            dossier: Dossier::with_room(dossier),
+            names: Vec::new(),
+        }
+    }
+
+    /// How much it holds.
+    pub(super) fn size(&self) -> Size {
+        (self.cases.len(), self.dossier.size())
+    }
+
     /// Adds a failure, which happened at `time`; one that has no id counts for nobody.
     pub fn push(&mut self, mut failure: Failure, time: Timestamp) {
         if failure.lookup {

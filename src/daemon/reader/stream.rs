@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{
     Batch, Catch, Clock, Follow, Follower, Notice, Output, Report, What,
+    catch::Size,
     sieve::{Found, Sieve},
 };
 use crate::{
@@ -33,6 +34,8 @@ pub(super) struct Member {
     encoding: Encoding,
     findtime_s: u64,
     sieve: Sieve,
+    /// How much the last part of the file that had failures came to.
+    caught: Size,
 }
 
 impl Member {
@@ -44,6 +47,7 @@ impl Member {
             encoding: follow.encoding,
             findtime_s: follow.findtime_s,
             sieve: Sieve::default(),
+            caught: Size::default(),
         }
     }
 }
@@ -262,6 +266,7 @@ impl Stream {
                 for (nth, member) in self.members.iter_mut().enumerate() {
                     let text = member.encoding.text(block);
                     let mut all = Found::new(member.sieve, self.operating, member.findtime_s, now);
+                    all.catch = Catch::with_room(member.caught);
                     let lines = member.scanner.scan_block(&text, 0, now, &mut all);
                     member.sieve = all.sieve;
                     self.quiet.lines += if nth == 0 { lines } else { 0 };
@@ -271,6 +276,7 @@ impl Stream {
                         notices.push((jails, What::TimeOff { behind_s, line }));
                     }
                     if !all.catch.is_empty() {
+                        member.caught = all.catch.size();
                         count += all.catch.len();
                         found.push((Arc::clone(&member.jail), all.catch));
                     }
