@@ -71,7 +71,14 @@ impl Ear {
     }
 
     pub fn expect_notice(&self, what: impl Fn(&What) -> bool) {
-        self.wait("a notice", |heard| heard.notices.iter().any(|notice| what(&notice.what)));
+        self.expect_notices(1, what);
+    }
+
+    /// Waits until there have been so many notices of a kind.
+    pub fn expect_notices(&self, number: usize, what: impl Fn(&What) -> bool) {
+        self.wait("notices", |heard| {
+            heard.notices.iter().filter(|notice| what(&notice.what)).count() >= number
+        });
     }
 
     /// Waits until so many lines have been told of.

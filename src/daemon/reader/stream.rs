@@ -22,6 +22,8 @@ const SMALL_BLOCK_BYTES: usize = 16 << 10;
 /// Lines without a failure need not be told of at once: their position is handed out at latest so
 /// many seconds after the one before.
 const QUIET_S: i64 = 1;
+/// Batches that come so soon one after the other are a stream; microseconds.
+const STREAM_MICROS: i64 = 100_000;
 
 /// The output is closed.
 pub(super) struct Closed;
@@ -82,6 +84,8 @@ pub(super) struct Stream {
     quiet: Quiet,
     told_at: Option<Timestamp>,
     limit: usize,
+    /// It was left at its end without a look whether the path still leads to it.
+    unsure: bool,
 }
 
 #[derive(Default)]
@@ -139,6 +143,7 @@ impl Stream {
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
+            unsure: false,
         };
         // Where reading begins has to be stored even if nothing is read.
         stream.quiet.pending = true;
@@ -209,6 +214,7 @@ impl Stream {
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
+            unsure: false,
         };
         stream.renew();
         Some(stream)
@@ -229,7 +235,8 @@ impl Stream {
             && (!self.watched
                 || self.tail.is_waiting()
                 || self.tail.has_lingering()
-                || self.quiet.pending)
+                || self.quiet.pending
+                || self.unsure)
     }
 
     /// True if both read the same file in the same way, and are equally far.
@@ -247,7 +254,10 @@ impl Stream {
             }
     }
 
-    /// Reads a few blocks; true if there is more.
+    /// Reads a few blocks; true if there is more. In a stream of lines there would always be a few
+    /// more, and a block that ends where the file did is the last one: whatever is written behind it
+    /// is hinted at. Whether the path still leads to the file is looked at when there is nothing to
+    /// read, at latest with the next poll.
     pub fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -292,6 +302,8 @@ impl Stream {
                 let notice = Notice { source: Arc::clone(&self.path), jails, what };
                 self.send(output, Report::Notice(notice))?;
             }
+            let ago = self.told_at.map(|at| now.micros().saturating_sub(at.micros()));
+            let streams = ago.is_some_and(|ago| (0..STREAM_MICROS).contains(&ago));
             let is_due = self.told_at.is_none_or(|at| now >= at.plus_secs(QUIET_S) || now < at);
             if !found.is_empty() || (self.quiet.pending && is_due) {
                 self.told_at = Some(now);
@@ -302,6 +314,12 @@ impl Stream {
                 // What comes from now on has only just been written. Where there is no file yet,
                 // nothing was read.
                 self.operating |= !self.tail.is_waiting();
+                self.unsure = false;
+                return Ok(false);
+            }
+            if streams && self.tail.is_level() {
+                self.operating = true;
+                self.unsure = true;
                 return Ok(false);
             }
         }
