@@ -258,11 +258,11 @@ impl Guard {
         self.tick();
         let mut events = 0;
         let mut next = first;
+        let mut has_room = true;
         while let Some(event) = next {
             self.handle(event);
             events += 1;
-            let has_room =
-                events < EVENTS_PER_TURN_MAX && self.entries.len() < ENTRIES_PER_TURN_MAX;
+            has_room = events < EVENTS_PER_TURN_MAX && self.entries.len() < ENTRIES_PER_TURN_MAX;
             next = match has_room && self.ending.is_none() {
                 true => self.inbox.next(),
                 false => None,
@@ -275,6 +275,10 @@ impl Guard {
         self.try_database();
         self.release_late();
         self.settle();
+        if has_room && self.entries.is_empty() && self.effects == Effects::default() {
+            // Nothing waits: what a flood took is given back.
+            (self.entries, self.effects) = (Vec::new(), Effects::default());
+        }
         self.housekeep();
         self.save();
         // Lines about what is to be written yet go with it.
@@ -555,10 +559,6 @@ impl Guard {
             return;
         }
         self.thrift_due = None;
-        if self.entries.is_empty() && self.effects == Effects::default() {
-            self.entries = Vec::new();
-            self.effects = Effects::default();
-        }
         super::thrift::trim_heap();
         if !std::mem::replace(&mut self.started_up, true) {
             super::thrift::drop_files();
