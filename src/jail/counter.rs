@@ -3,7 +3,7 @@
 //! For each id the times of its last failures are kept, in whole seconds, fewer than `maxretry` of
 //! them, since with the last one the id is handed over. Ids are chained in the order in which they
 //! last failed: what is idle stands at the head and is dropped there, so that no event ever walks
-//! over all of them. Four failures of an address cost some 55 bytes, and so does one.
+//! over all of them. Four failures of an address cost some 47 bytes, and so does one.
 
 use std::{
     collections::VecDeque,
@@ -40,10 +40,11 @@ struct Moment {
 }
 
 /// The times of an id, oldest first. Up to four failures, which is what `maxretry = 5` needs, lie
-/// where they are; more of them in `Counter::many`, under this number.
+/// where they are: the first, and how much later the others were. More of them, or such that are
+/// further apart, lie in `Counter::many`, under this number.
 #[derive(Clone, Copy, Debug)]
 enum Times {
-    Few { count: u8, at: [u32; 4] },
+    Few { first: u32, later: [u16; 3], count: u8 },
     Many(u32),
 }
 
@@ -55,7 +56,7 @@ enum Key {
     Other(u32),
 }
 
-/// What is known of an id, in 48 bytes.
+/// What is known of an id, in 40 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     key: Key,
@@ -89,16 +90,17 @@ fn within(times: impl Iterator<Item = Moment>, oldest: u32) -> u32 {
 }
 
 impl Times {
-    /// None if there are too many.
+    /// None if there are too many, or they are too far apart.
     fn few(moments: &[Moment]) -> Option<Times> {
         let total = within(moments.iter().copied(), 0);
         let count = u8::try_from(total).ok().filter(|count| *count <= 4)?;
-        let mut at = [0; 4];
+        let first = moments.first().map_or(0, |moment| moment.at);
+        let mut later = [0; 3];
         let singles = moments.iter().flat_map(|moment| (0..moment.count).map(|_| moment.at));
-        for (slot, single) in at.iter_mut().zip(singles) {
-            *slot = single;
+        for (slot, single) in later.iter_mut().zip(singles.skip(1)) {
+            *slot = u16::try_from(single.checked_sub(first)?).ok()?;
         }
-        Some(Times::Few { count, at })
+        Some(Times::Few { first, later, count })
     }
 }
 
@@ -265,8 +267,10 @@ impl Counter {
             self.drop_slot(number);
         }
         for (_, slot) in self.slots.iter_mut() {
-            if let Times::Few { at, .. } = &mut slot.times {
-                at.iter_mut().for_each(|at| *at = (*at).min(now));
+            if let Times::Few { first, later, .. } = &mut slot.times {
+                *first = (*first).min(now);
+                let most = u16::try_from(now - *first).unwrap_or(u16::MAX);
+                later.iter_mut().for_each(|later| *later = (*later).min(most));
             }
         }
         for (_, many) in self.many.iter_mut() {
@@ -295,22 +299,27 @@ impl Counter {
     }
 
     fn moments(&self, times: &Times) -> impl Iterator<Item = Moment> {
-        let (count, at, many) = match *times {
-            Times::Few { count, at } => (usize::from(count), at, None),
-            Times::Many(number) => (0, [0; 4], self.many.get(number)),
+        let (first, later, count, many) = match *times {
+            Times::Few { first, later, count } => (first, later, usize::from(count), None),
+            Times::Many(number) => (0, [0; 3], 0, self.many.get(number)),
         };
-        let few = at.into_iter().take(count).map(|at| Moment { at, count: 1 });
+        let later = later.into_iter().map(move |later| first.saturating_add(u32::from(later)));
+        let few = std::iter::once(first).chain(later).take(count);
+        let few = few.map(|at| Moment { at, count: 1 });
         few.chain(many.into_iter().flat_map(|many| many.iter().copied()))
     }
 
     fn newest(&self, slot: &Slot) -> u32 {
-        let newest = match &slot.times {
-            Times::Few { count, at } => at.get(usize::from(*count).saturating_sub(1)).copied(),
-            Times::Many(number) => {
-                self.many.get(*number).and_then(|many| many.last()).map(|moment| moment.at)
+        match &slot.times {
+            Times::Few { first, later, count } => {
+                let last = usize::from(*count).checked_sub(2).and_then(|last| later.get(last));
+                first.saturating_add(last.map_or(0, |later| u32::from(*later)))
             }
-        };
-        newest.unwrap_or(0)
+            Times::Many(number) => {
+                let newest = self.many.get(*number).and_then(|many| many.last());
+                newest.map_or(0, |moment| moment.at)
+            }
+        }
     }
 
     fn set_times(&mut self, number: u32, moments: &[Moment]) {
@@ -357,7 +366,7 @@ impl Counter {
             Id::Ip(address) => Key::Address(*address),
             other => Key::Other(self.others.insert(other.clone())),
         };
-        let times = Times::Few { count: 0, at: [0; 4] };
+        let times = Times::Few { first: 0, later: [0; 3], count: 0 };
         let number = self.slots.insert(Slot { key, times, before: NONE, behind: NONE });
         let Counter { index, slots, others, hasher, .. } = self;
         index.insert_unique(hash, number, |number| {
@@ -707,6 +716,28 @@ mod tests {
     }
 
     #[test]
+    fn failures_that_are_far_apart_count_like_others() {
+        let mut counter = Counter::new(4, 864_000);
+        let far = [0, 65_535, 65_536, 200_000];
+        for (nth, second) in (1..).zip(&far[..3]) {
+            assert_eq!(counter.add(&id(1), at(*second), 1, None, at(*second)), None);
+            assert_eq!(counter.count(&id(1), at(*second)), nth);
+        }
+        assert_eq!(counter.many.len(), 1);
+        assert_eq!(counter.count(&id(1), at(65_535 + 864_000)), 2);
+        assert_eq!(counter.next_expiry(), Some(at(65_536 + 864_000 + 1)));
+        assert_eq!(counter.add(&id(1), at(far[3]), 1, None, at(far[3])), Some(4));
+        assert_eq!((counter.len(), counter.many.len()), (0, 0));
+        // Of times that lie where they are, a clock that is set back cuts what lies ahead.
+        for second in [0, 10, 60_000] {
+            counter.add(&id(1), at(second), 1, None, at(second));
+        }
+        counter.set_back(at(60_000), at(20));
+        assert_eq!(counter.next_expiry(), Some(at(20 + 864_000 + 1)));
+        assert_eq!([0, 10, 20].map(|age| counter.count(&id(1), at(864_000 + age))), [3, 2, 1]);
+    }
+
+    #[test]
     fn no_time_is_too_strange() {
         let extremes = [i64::MIN, -1, 0, 1, i64::MAX].map(Timestamp::from_micros);
         let mut counter = Counter::new(1000, u64::MAX);
@@ -722,6 +753,6 @@ mod tests {
 
     #[test]
     fn an_id_costs_few_bytes() {
-        assert_eq!(size_of::<Option<Slot>>(), 48);
+        assert_eq!(size_of::<Option<Slot>>(), 40);
     }
 }

@@ -59,7 +59,7 @@ const HOUSEKEEPING_S: i64 = 1;
 /// It takes no more steps when it has had so much time, in seconds.
 const HOUSEKEEPING_MAX_S: f64 = 0.002;
 /// So long after a write memory is given back that is not needed any more, in seconds.
-const THRIFT_S: i64 = 10;
+const THRIFT_S: i64 = 2;
 /// The same behind a start: when the store has synced what the start wrote, too, a second later.
 const THRIFT_AT_START_S: i64 = 3;
 /// Who is logged in, and which name servers there are, is read anew at most so often, in seconds.
