@@ -19,8 +19,8 @@ use indexmap::IndexMap;
 
 pub use crate::jail::{
     Act, ActionRule, Ask, BanState, BanView, Banned, Effects, Entry, History, IgnoreEntry, Jail,
-    Level, Logger, NoHistory, Note, Outcome, Past, Reason, Restored, Rules, Session, Surroundings,
-    Totals, UnbanWhy, Unbanned, Verb, VerbKind, Why, file_entries,
+    Level, Logger, NoHistory, Note, Notes, Outcome, Past, Reason, Restored, Rules, Session,
+    Surroundings, Totals, UnbanWhy, Unbanned, Verb, VerbKind, Why, file_entries,
 };
 use crate::{
     jail::{Around, Chance, Scene},
@@ -176,8 +176,7 @@ impl Engine {
                         "ignoreip file {shown}: {} word(s) are no address, network or name, such as {first:?}",
                         unread.len()
                     );
-                    let note = Note { level: Level::Warning, logger: Logger::Filter, text };
-                    turn.effects.notes.push(note);
+                    turn.effects.notes.push(Level::Warning, Logger::Filter, &text);
                 }
                 self.each(turn, Jail::files_changed);
             }

@@ -1,7 +1,7 @@
 //! Addresses as failures name them: v4-in-v6 made plain, prefixes cut to their mask.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
@@ -65,9 +65,23 @@ impl Cidr {
 
     /// True if the address lies in it; a v4-mapped one counts as its IPv4 address.
     pub fn contains(self, address: IpAddr) -> bool {
-        let address = plain(address);
-        address.is_ipv4() == self.address.is_ipv4()
-            && Cidr::new(address, self.bits).address == self.address
+        self.agrees(plain(address), self.bits)
+    }
+
+    /// True if so many leading bits of an address are those of ours.
+    fn agrees(self, address: IpAddr, bits: u8) -> bool {
+        let bits = u32::from(bits);
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let differing = u32::from(own) ^ u32::from(other);
+                differing.checked_shr(32_u32.saturating_sub(bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let differing = u128::from(own) ^ u128::from(other);
+                differing.checked_shr(128_u32.saturating_sub(bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
     }
 
     /// True if all of `other` lies in it.
@@ -77,7 +91,7 @@ impl Cidr {
 
     /// True if they have an address in common: one lies within the other.
     pub fn touches(self, other: Cidr) -> bool {
-        self.covers(other) || other.covers(self)
+        self.agrees(other.address, self.bits.min(other.bits))
     }
 }
 
@@ -119,6 +133,34 @@ pub fn normal_id(text: &str) -> String {
     text.to_owned()
 }
 
+/// Appends an address as it is shown. By hand, since each failure has a line in our own log.
+pub fn push_address(out: &mut String, address: IpAddr) {
+    let IpAddr::V4(v4) = address else {
+        // Writing to a String never fails.
+        let _ = write!(out, "{address}");
+        return;
+    };
+    for (place, octet) in v4.octets().into_iter().enumerate() {
+        if place > 0 {
+            out.push('.');
+        }
+        let digit = |digit: u8| char::from(b'0' + digit % 10);
+        if octet >= 100 {
+            out.push(digit(octet / 100));
+        }
+        if octet >= 10 {
+            out.push(digit(octet / 10));
+        }
+        out.push(digit(octet));
+    }
+}
+
+/// True if [`normal_id`] would surely leave a text as it is: a plain IPv4 address, which has one
+/// spelling only, or what cannot be an address at all.
+pub fn is_normal_id(text: &str) -> bool {
+    text.parse::<Ipv4Addr>().is_ok() || !text.contains([':', '/', '['])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +183,11 @@ mod tests {
             assert_eq!(net(one).touches(net(other)), touches, "{one} {other}");
         }
         assert!(net("192.0.2.0/24").contains("::ffff:192.0.2.9".parse().unwrap()));
+        for text in ["0.0.0.0", "9.10.99.100", "192.0.2.255", "2001:db8::1"] {
+            let mut out = "at ".to_owned();
+            push_address(&mut out, text.parse().unwrap());
+            assert_eq!(out, format!("at {text}"));
+        }
         assert_eq!(net("192.0.2.0/25").last().to_string(), "192.0.2.127");
         assert_eq!(net("0.0.0.0/0").last().to_string(), "255.255.255.255");
         assert_eq!(net("192.0.2.1/32").last().to_string(), "192.0.2.1");
@@ -162,6 +209,7 @@ mod tests {
         ];
         for (written, expected) in rows {
             assert_eq!(normal_id(written), expected, "{written}");
+            assert!(!is_normal_id(written) || written == expected, "{written}");
         }
     }
 }

@@ -19,6 +19,15 @@ impl CutLine {
         CutLine { whole: [before, date, after].concat().into(), from, to: from + date.len() }
     }
 
+    /// A line whose date stands at `date`; one without a date if that is not within the line.
+    pub fn cut(line: &str, date: std::ops::Range<usize>) -> CutLine {
+        let (from, to) = match line.get(date.clone()) {
+            Some(_) => (date.start, date.end),
+            None => (0, 0),
+        };
+        CutLine { whole: line.into(), from, to }
+    }
+
     /// A line without a date.
     pub fn undated(text: &str) -> CutLine {
         CutLine { whole: text.into(), from: 0, to: 0 }
@@ -32,6 +41,11 @@ impl CutLine {
     /// The date itself; empty where the line has none.
     pub fn date(&self) -> &str {
         self.whole.get(self.from..self.to).unwrap_or_default()
+    }
+
+    /// The byte at which its date ends.
+    pub fn date_end(&self) -> usize {
+        self.to
     }
 
     /// Text behind the date; the whole line where it has none.
@@ -62,6 +76,8 @@ mod tests {
             assert_eq!(**line.whole(), [before, date, after].concat());
             assert_eq!(line.text(), [before, after].concat());
         }
+        assert_eq!(CutLine::cut("<34>Jan 1 sshd", 4..9), CutLine::new("<34>", "Jan 1", " sshd"));
+        assert_eq!(CutLine::cut("ä", 1..2), CutLine::undated("ä"));
         assert_eq!(CutLine::undated("x"), CutLine::new("", "", "x"));
         assert_eq!(CutLine::default().text(), "");
     }

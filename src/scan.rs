@@ -21,7 +21,7 @@ use std::{ops::Range, sync::Arc};
 
 use crate::{
     date::{DateDetector, DateMatch},
-    filter::{Fields, Filter, Hit, Marks, Memory, Recall, Sessions},
+    filter::{Fields, Filter, Hit, Marks, Memory, Piece, Recall, Sessions},
     time::Timestamp,
 };
 
@@ -50,9 +50,9 @@ pub struct Failure {
     pub regex: usize,
     /// The id under which the failure counts: an address, a network, a name, an `<F-ID>`. `None`
     /// where a session's address is not known yet (only when pending failures are asked for).
-    pub id: Option<String>,
+    pub id: Option<Piece>,
     /// The address or name of the offender, if the expression gave one.
-    pub host: Option<String>,
+    pub host: Option<Piece>,
     /// True if the id is a name that `usedns` wants looked up (`yes`, `warn`).
     pub lookup: bool,
     /// When it happened; `None` if the line has no readable date and the scanner assumes none.
@@ -64,7 +64,7 @@ pub struct Failure {
     /// How many failures this stands for: the number of its lines, at least 1.
     pub attempts: u32,
     /// The lines that made it, oldest first.
-    pub lines: Vec<Arc<CutLine>>,
+    pub lines: Vec<CutLine>,
     /// `<F-NOFAIL>`: matched, yet no failure.
     pub nofail: bool,
 }
@@ -161,11 +161,17 @@ struct Parts<'a> {
     before: &'a str,
     date: &'a str,
     after: &'a str,
+    /// The three in one, if they stand side by side.
+    whole: Option<&'a str>,
 }
 
 impl Parts<'_> {
     fn to_line(self) -> CutLine {
-        CutLine::new(self.before, self.date, self.after)
+        let from = self.before.len();
+        match self.whole {
+            Some(whole) => CutLine::cut(whole, from..from + self.date.len()),
+            None => CutLine::new(self.before, self.date, self.after),
+        }
     }
 }
 
@@ -258,7 +264,7 @@ impl Scanner {
     pub fn scan_stamped(&mut self, line: &str, stamp: &str, at: Timestamp, now: Timestamp) -> Scan {
         self.last_date = Some((at, stamp.to_owned()));
         self.has_preset = false;
-        self.scan_parts(Parts { before: "", date: stamp, after: line }, Some(at), now)
+        self.scan_parts(Parts { before: "", date: stamp, after: line, whole: None }, Some(at), now)
     }
 
     /// Scans a line in which the date has been found, or looked for in vain.
@@ -270,7 +276,11 @@ impl Scanner {
                 before: line.get(..found.cut.start).unwrap_or_default(),
                 date: line.get(found.cut.clone()).unwrap_or_default(),
                 after: line.get(found.cut.end..).unwrap_or_default(),
+                whole: None,
             };
+            // Where bytes were no UTF-8, dates may have been found elsewhere.
+            let length = parts.before.len() + parts.date.len() + parts.after.len();
+            parts.whole = (length == line.len()).then_some(line);
             if let Some(time) = self.note_date(line, found, now) {
                 return self.scan_parts(parts, Some(time), now);
             }
@@ -281,7 +291,8 @@ impl Scanner {
         let assumed = found.is_some_and(|found| found.cut.is_empty()) || self.options.assume_now;
         match self.last_date.take() {
             Some((time, date)) if time > now.plus_secs(-LAST_DATE_S) => {
-                let scan = self.scan_parts(Parts { date: &date, ..whole }, Some(time), now);
+                let scan =
+                    self.scan_parts(Parts { date: &date, whole: None, ..whole }, Some(time), now);
                 self.last_date = Some((time, date));
                 scan
             }

@@ -1,11 +1,13 @@
 //! What travels down the street: failures on their way to a jail, bans on their way to a firewall.
 
 mod entry;
+mod traces;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 
 pub use entry::{Counters, Entry, UnbanWhy};
 use serde::{Deserialize, Serialize};
+pub use traces::{Dossier, Traces};
 
 use crate::{
     net::{Cidr, normal_id, parse_address, plain},
@@ -136,7 +138,7 @@ pub struct Ticket {
     /// How many failures it stands for, at least 1.
     pub attempts: u32,
     /// What is known of it.
-    pub evidence: Arc<Evidence>,
+    pub evidence: Traces,
 }
 
 /// What speaks against an offender: for the store, for `why`, for the tags of actions. All of it

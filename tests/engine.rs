@@ -58,7 +58,7 @@ impl Story {
             id: Id::parse(id),
             time: Timestamp::from_secs(self.now),
             attempts: 1,
-            evidence: Arc::new(evidence),
+            evidence: evidence.into(),
         };
         self.handle(Input::Failures { jail: "sshd".into(), tickets: vec![ticket] });
     }
@@ -88,7 +88,8 @@ impl Story {
 
     /// The log since the last look: level, logger, text.
     fn log(&mut self) -> Vec<String> {
-        let notes = std::mem::take(&mut self.effects.notes).into_iter();
+        let notes = std::mem::take(&mut self.effects.notes);
+        let notes = notes.iter();
         notes.map(|note| format!("{:?} {} {}", note.level, note.logger.name(), note.text)).collect()
     }
 }
@@ -462,7 +463,7 @@ fn no_time_makes_it_panic() {
                     id: Id::parse("::5"),
                     time,
                     attempts: u32::MAX,
-                    evidence: Arc::default(),
+                    evidence: Default::default(),
                 };
                 let mut turn = Turn { now, history: &story.history, effects: &mut story.effects };
                 let input = Input::Failures { jail: "sshd".into(), tickets: vec![ticket] };

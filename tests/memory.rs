@@ -43,7 +43,7 @@ fn a_flood_costs_what_the_design_allows() {
     for number in 0..100_000 {
         let line: Arc<str> = format!("Failed password for root from {} port 22", id(number)).into();
         let evidence = Arc::new(Evidence { lines: vec![line], ..Evidence::default() });
-        let ticket = Ticket { id: id(number), time: NOW, attempts: 1, evidence };
+        let ticket = Ticket { id: id(number), time: NOW, attempts: 1, evidence: evidence.into() };
         let tickets = vec![ticket];
         call(&mut engine, |engine, turn| {
             engine.handle(Input::Failures { jail: "a".into(), tickets }, turn);

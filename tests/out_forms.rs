@@ -42,13 +42,13 @@ fn failure(row: &(&str, &str, &str, &str, u32)) -> Failure {
     let civil = Civil { year: 2024, month: 5, day: 1, hour: 10, minute: 0, second };
     Failure {
         regex: 0,
-        id: Some(address.to_owned()),
-        host: Some(address.to_owned()),
+        id: Some(address.into()),
+        host: Some(address.into()),
         lookup: false,
         time: Zone::Local.timestamp(civil),
         fields,
         attempts: 1,
-        lines: vec![CutLine::new("", &date(second), &rest(row)).into()],
+        lines: vec![CutLine::new("", &date(second), &rest(row))],
         users: Vec::new(),
         nofail: false,
     }

@@ -143,6 +143,32 @@ fn a_missing_file_is_waited_for_and_rotation_is_followed() {
     assert!(ear.notices().iter().any(|text| text.starts_with("Added logfile: '")));
 }
 
+/// In a stream of lines nobody looks after each of them whether the path still leads to the file.
+#[test]
+fn a_rotation_in_a_stream_of_lines_is_followed_even_if_nothing_more_comes() {
+    let dir = Dir::new("reader");
+    let log = dir.path().join("log");
+    append(&log, "");
+    let ear = Ear::default();
+    let mut reader = Reader::new(ear.output());
+    reader.follow(jail("a", "a", files(&[text(&log)]))).unwrap();
+    for turn in 0..3 {
+        for at in turn * 80..turn * 80 + 80 {
+            append(&log, &lines("a", 0, at..at + 1));
+            // Each of these is read by itself.
+            if at % 8 == 0 {
+                ear.expect("a", at as usize + 1);
+            }
+        }
+        fs::rename(&log, dir.path().join(format!("log.{}", 3 - turn))).unwrap();
+        append(&log, "");
+        ear.expect_notices(turn as usize + 1, |what| *what == What::Rotated);
+    }
+    ear.expect("a", 240);
+    reader.stop();
+    assert_eq!(ear.hosts("a"), hosts(0..240));
+}
+
 #[test]
 fn matches_of_a_glob_may_come_later() {
     let dir = Dir::new("reader");

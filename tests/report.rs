@@ -51,13 +51,13 @@ fn at(second: u32) -> Option<Timestamp> {
 fn failure(regex: usize, id: &str, second: u32) -> Failure {
     Failure {
         regex,
-        id: Some(id.to_owned()),
-        host: Some(id.to_owned()),
+        id: Some(id.into()),
+        host: Some(id.into()),
         lookup: false,
         time: at(second),
         fields: Fields::default(),
         attempts: 1,
-        lines: vec![CutLine::default().into()],
+        lines: vec![CutLine::default()],
         users: Vec::new(),
         nofail: false,
     }

@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use sentryban::{
     engine::{ActionRule, Effects, Engine, Input, Rules, Session, Surroundings, Turn},
     jail::Increment,
-    ticket::{BanTime, Evidence, Id, Ticket},
+    ticket::{BanTime, Id, Ticket},
     time::{Timestamp, Zone},
 };
 
@@ -314,12 +314,7 @@ impl Simulation {
             let ahead = if self.random.below(20) == 0 { 50 } else { 0 };
             let attempts = if self.random.below(10) == 0 { 2 } else { 1 };
             let time = Timestamp::from_secs(self.now - late + ahead);
-            tickets.push(Ticket {
-                id: self.id(),
-                time,
-                attempts,
-                evidence: Arc::new(Evidence::default()),
-            });
+            tickets.push(Ticket { id: self.id(), time, attempts, evidence: Default::default() });
         }
         for ticket in &tickets {
             let model = self.model.get_mut(jail).unwrap();

@@ -70,7 +70,7 @@ fn what_is_committed_comes_back_after_a_restart() {
     let mut failures = Vec::new();
     store.for_each_failure("sshd", at(900), |ticket| failures.push(ticket)).unwrap();
     assert_eq!(failures.len(), 2);
-    assert_eq!((failures[0].attempts, &failures[0].evidence), (2, &lines(&["bad again"])));
+    assert_eq!((failures[0].attempts, &failures[0].evidence), (2, &lines(&["bad again"]).into()));
     assert_eq!(store.for_each_failure("sshd", at(901), |_| ()).unwrap(), 1);
     assert_eq!(store.for_each_failure("nowhere", at(0), |_| ()).unwrap(), 0);
     assert_eq!(store.position("/var/log/auth.log").unwrap(), Some(b"17".to_vec()));
@@ -113,7 +113,7 @@ fn the_lines_of_failures_become_the_evidence_of_the_ban() {
     assert_eq!(evidence.lines, newest);
     assert_eq!(store.for_each_failure("sshd", at(0), |_| ()).unwrap(), 1);
     let last = store.last_failure("recidive", &id).unwrap().unwrap();
-    assert_eq!(last.evidence, lines(&["of another jail"]));
+    assert_eq!(last.evidence, lines(&["of another jail"]).into());
     assert_eq!(store.last_failure("sshd", &id).unwrap(), None);
 
     // The next ban starts from nothing.
@@ -199,7 +199,7 @@ fn failures_of_one_second_keep_the_lines_of_each() {
             id: id.clone(),
             time: at(100),
             attempts: 1,
-            evidence: lines(&[line]),
+            evidence: lines(&[line]).into(),
         },
     };
     let entries = [failure("a"), failure("it's \"b\""), failure("c")];

@@ -25,7 +25,7 @@ fn counted(store: &Store) -> Vec<String> {
         store
             .for_each_failure(jail, at(0), |ticket| {
                 let (time, attempts) = (ticket.time.secs(), ticket.attempts);
-                let line = ticket.evidence.lines[0].clone();
+                let line = ticket.evidence.evidence().lines[0].clone();
                 all.push(format!("{jail} {} {time} {attempts} {line}", ticket.id));
             })
             .unwrap();
@@ -121,7 +121,7 @@ fn what_counts_comes_back_and_what_led_to_a_ban_is_found() {
             assert_eq!(counted(&store), expected(&model), "seed {seed}");
             if let Some(((jail, id), failures)) = model.iter().nth(random.below(50)) {
                 let last = store.last_failure(jail, id).unwrap().unwrap();
-                assert_eq!(&*last.evidence.lines[0], failures.last().unwrap().1);
+                assert_eq!(&*last.evidence.evidence().lines[0], failures.last().unwrap().1);
             }
             if random.below(6) == 0 {
                 drop(store);
@@ -186,7 +186,7 @@ fn a_database_with_a_row_for_each_failure_is_brought_along() {
     assert_eq!(banned(&store), ["sshd 192.0.2.200"]);
     let id = Id::parse("192.0.2.42");
     let last = store.last_failure("sshd", &id).unwrap().unwrap();
-    assert_eq!((last.time, last.attempts, last.evidence.regex), (at(442), 2, Some(2)));
+    assert_eq!((last.time, last.attempts, last.evidence.regex()), (at(442), 2, Some(2)));
     store.commit(&[ban("sshd", "192.0.2.42", 500, 600, 1)], at(500)).unwrap();
     let evidence = store.evidence("sshd", &id).unwrap().unwrap();
     let told = ["line 42", "line 142", "line 242", "line 342", "line 442"];

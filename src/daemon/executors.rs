@@ -336,7 +336,7 @@ fn answer(ask: &Ask, executor: &mut dyn Executor) -> Result<bool, String> {
         count: 0,
         failures: ask.ticket.attempts,
         restored: false,
-        evidence: Arc::clone(&ask.ticket.evidence),
+        evidence: ask.ticket.evidence.evidence(),
     };
     for step in template.ban(&[ban], &Call::at(time::now())).steps {
         match executor.run(&step) {
@@ -363,7 +363,7 @@ mod tests {
             id: Id::parse("192.0.2.1"),
             time: time::Timestamp::from_secs(1),
             attempts: 1,
-            evidence: Arc::new(evidence),
+            evidence: evidence.into(),
         };
         let rows = [
             ("test <ip> = 192.0.2.1", Ok(true)),

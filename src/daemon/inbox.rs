@@ -4,7 +4,11 @@
 //! while the loop waits for them. Who could fill it without end has a limit of his own: readers of
 //! logs pass a [`Gate`], clients have one question each, an action answers what it was told.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use super::{
     reader,
@@ -79,6 +83,7 @@ pub struct Gate(Arc<(Mutex<GateState>, Condvar)>);
 #[derive(Debug, Default)]
 struct GateState {
     inside: usize,
+    waiting: usize,
     closed: bool,
 }
 
@@ -95,7 +100,9 @@ impl Gate {
     pub fn enter(&self) -> Option<Pass> {
         let mut state = self.lock();
         while state.inside >= BATCHES_MAX && !state.closed {
+            state.waiting += 1;
             state = self.0.1.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
         }
         if state.closed {
             return None;
@@ -118,13 +125,105 @@ impl Gate {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.lock().inside -= 1;
-        self.0.0.1.notify_one();
+        let mut state = self.0.lock();
+        state.inside -= 1;
+        let waits = state.waiting > 0;
+        drop(state);
+        // Even if nobody waits, to say so is a system call.
+        if waits {
+            self.0.0.1.notify_one();
+        }
     }
 }
 
-/// The way into the queue.
-pub type Sender = mpsc::Sender<Event>;
+/// The way into the queue. Not one of the standard library's: that wakes whoever waits while it
+/// holds the lock that he wants next, so that he goes to sleep once more.
+#[derive(Clone, Debug)]
+pub struct Sender(Arc<Queue>);
+
+/// The other end of the queue.
+#[derive(Debug)]
+pub struct Inbox(Arc<Queue>);
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    news: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    events: VecDeque<Event>,
+    /// Somebody waits for the next one.
+    waits: bool,
+    /// Nobody will take one any more.
+    closed: bool,
+}
+
+/// Nobody takes events any more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Closed;
+
+/// An empty queue.
+pub fn queue() -> (Sender, Inbox) {
+    let queue = Arc::<Queue>::default();
+    (Sender(Arc::clone(&queue)), Inbox(queue))
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sender {
+    /// Puts an event behind the others.
+    ///
+    /// # Errors
+    /// The loop has ended.
+    pub fn send(&self, event: Event) -> Result<(), Closed> {
+        let mut state = self.0.lock();
+        if state.closed {
+            return Err(Closed);
+        }
+        state.events.push_back(event);
+        let waits = std::mem::take(&mut state.waits);
+        drop(state);
+        if waits {
+            self.0.news.notify_one();
+        }
+        Ok(())
+    }
+}
+
+impl Inbox {
+    /// The next event, if there is one.
+    pub fn next(&self) -> Option<Event> {
+        self.0.lock().events.pop_front()
+    }
+
+    /// The next event; none if there is none for so long.
+    pub fn wait(&self, patience: Duration) -> Option<Event> {
+        let lacks = |state: &mut QueueState| {
+            state.waits = state.events.is_empty();
+            state.waits
+        };
+        let waited = self.0.news.wait_timeout_while(self.0.lock(), patience, lacks);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        state.waits = false;
+        state.events.pop_front()
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        let events = std::mem::take(&mut state.events);
+        drop(state);
+        drop(events);
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -142,5 +241,27 @@ mod tests {
         assert!(waits.join().unwrap());
         gate.close();
         assert!(gate.enter().is_none());
+    }
+
+    #[test]
+    fn events_come_in_their_order_and_whoever_waits_gets_them() {
+        let (sender, inbox) = queue();
+        assert!(inbox.next().is_none() && inbox.wait(Duration::ZERO).is_none());
+        assert!(inbox.wait(Duration::from_millis(1)).is_none());
+        let signal = |event: Option<Event>| match event {
+            Some(Event::Signal(number)) => number,
+            _ => -1,
+        };
+        let sends = {
+            let sender = sender.clone();
+            std::thread::spawn(move || (0..1000).all(|n| sender.send(Event::Signal(n)).is_ok()))
+        };
+        for number in 0..1000 {
+            assert_eq!(signal(inbox.wait(Duration::MAX)), number);
+        }
+        assert!(sends.join().unwrap());
+        assert_eq!(sender.send(Event::ClockSet), Ok(()));
+        drop(inbox);
+        assert_eq!(sender.send(Event::ClockSet), Err(Closed));
     }
 }

@@ -82,6 +82,9 @@ pub struct Log {
     pid: u32,
     target: Target,
     layout: Layout,
+    /// What stands before the words of the last line, and of which lines.
+    head: String,
+    head_of: Option<(Timestamp, Level, &'static str)>,
     sink: Sink,
     /// Lines that could not be written since the last one that could.
     lost: u64,
@@ -99,6 +102,8 @@ impl Log {
             family: if fail2ban_names { "fail2ban" } else { "sentryban" },
             pid: std::process::id(),
             layout: Layout::of(&target),
+            head: String::new(),
+            head_of: None,
             target,
             sink,
             lost: 0,
@@ -128,6 +133,7 @@ impl Log {
         let sink = target.open()?;
         self.flush();
         self.layout = Layout::of(&target);
+        self.head_of = None;
         (self.target, self.sink) = (target, sink);
         Ok(())
     }
@@ -148,14 +154,20 @@ impl Log {
     }
 
     /// Writes a line. `logger` is what stands behind the dot: `actions`, `filter`, `server`, ….
-    pub fn write(&mut self, now: Timestamp, level: Level, logger: &str, text: fmt::Arguments<'_>) {
+    pub fn write(
+        &mut self,
+        now: Timestamp,
+        level: Level,
+        logger: &'static str,
+        text: fmt::Arguments<'_>,
+    ) {
         if self.takes(level) {
             self.say(now, level, logger, &text.to_string());
         }
     }
 
     /// The same for a text that is there already.
-    pub fn say(&mut self, now: Timestamp, level: Level, logger: &str, text: &str) {
+    pub fn say(&mut self, now: Timestamp, level: Level, logger: &'static str, text: &str) {
         if !self.takes(level) {
             return;
         }
@@ -167,16 +179,18 @@ impl Log {
         self.put(now, level, logger, text);
     }
 
-    fn put(&mut self, now: Timestamp, level: Level, logger: &str, text: &str) {
-        let line = layout::Line {
-            now,
-            level,
-            name: &format!("{}.{logger}", self.family),
-            pid: self.pid,
-            text: &layout::one_line(text),
-        };
-        let words = self.layout.render(&line);
-        if self.sink.write(level.severity(), &words).is_err() {
+    fn put(&mut self, now: Timestamp, level: Level, logger: &'static str, text: &str) {
+        let text = layout::one_line(text);
+        let of = (now, level, logger);
+        if !self.layout.ends_in_message() || self.head_of != Some(of) {
+            let name = format!("{}.{logger}", self.family);
+            let line = layout::Line { now, level, name: &name, pid: self.pid, text: &text };
+            self.head.clear();
+            self.layout.render(&line, &mut self.head);
+            self.head_of = Some(of);
+        }
+        let words = if self.layout.ends_in_message() { &*text } else { "" };
+        if self.sink.write(level.severity(), &self.head, words).is_err() {
             self.lost += 1;
         }
     }
@@ -191,6 +205,7 @@ impl Log {
     /// The process has another number: it went to the background.
     pub fn forked(&mut self) {
         self.pid = std::process::id();
+        self.head_of = None;
     }
 }
 
@@ -226,11 +241,17 @@ mod tests {
         log.write(now, Level::NOTICE, "actions", format_args!("[sshd] Ban 192.0.2.1"));
         log.write(now, Level::DEBUG, "actions", format_args!("not seen"));
         log.write(now, Level::WARNING, "filter", format_args!("two\nlines \x1b[31m"));
+        log.say(now, Level::WARNING, "filter", "the same moment");
+        log.say(now, Level::WARNING, "actions", "another logger");
+        log.say(Timestamp::from_micros(1_124_013_600_124_000), Level::WARNING, "actions", "later");
+        let format = format!("{}[format=\"%(message)s by %(name)s\"]", path.display());
+        log.set_target(Target::parse(&format, "auto").unwrap()).unwrap();
+        log.say(now, Level::WARNING, "actions", "of another shape");
         log.flush();
         let text = std::fs::read_to_string(&path).unwrap();
         let pid = std::process::id();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines.len(), 6, "{text}");
         assert!(
             lines[0].ends_with(&format!(
                 ",123 fail2ban.actions        [{pid}]: NOTICE  [sshd] Ban 192.0.2.1"
@@ -238,6 +259,14 @@ mod tests {
             "{text}"
         );
         assert!(lines[1].ends_with(&format!("[{pid}]: WARNING two\\x0alines \\x1b[31m")), "{text}");
+        for (line, ending) in lines[2..].iter().zip([
+            format!(",123 fail2ban.filter         [{pid}]: WARNING the same moment"),
+            format!(",123 fail2ban.actions        [{pid}]: WARNING another logger"),
+            format!(",124 fail2ban.actions        [{pid}]: WARNING later"),
+            "of another shape by fail2ban.actions".to_owned(),
+        ]) {
+            assert!(line.ends_with(&ending), "{text}");
+        }
         std::fs::remove_dir_all(&dir).unwrap();
     }
 }

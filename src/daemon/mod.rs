@@ -34,7 +34,6 @@ pub mod turns;
 use std::{
     io::{IsTerminal, Write},
     path::{Path, PathBuf},
-    sync::mpsc,
 };
 
 pub use self::{
@@ -155,7 +154,7 @@ impl Plan {
         let store = open_store(&main, now, &mut told)?;
         // A helper that may do all has to exist before we may not.
         let executors = Executors::new(&tree, options.dry_run, &mut told);
-        let (sender, inbox) = mpsc::channel();
+        let (sender, inbox) = inbox::queue();
         start::make_dir_of(Path::new(&main.socket.value), "socket")?;
         match privilege::drop_most(executors.binds()) {
             Ok(Some(left)) => told.push((Level::DEBUG, format!("capabilities left: {left}"))),

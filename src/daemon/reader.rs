@@ -14,6 +14,7 @@
 //! begins to read where the other was last known to stand. So each following of a jail has a
 //! number, by which whoever takes a batch knows whom it still concerns.
 
+mod catch;
 mod files;
 mod glob;
 mod journal;
@@ -29,11 +30,12 @@ use std::{
 };
 
 use crate::{
-    scan::{Failure, Scanner},
+    scan::Scanner,
     source::{Bell, Encoding, JournalOptions, Position},
     time::{self, Timestamp},
 };
 
+pub use catch::{Catch, tickets_of};
 pub use journal::is_journal;
 pub use notice::{Level, Notice, What};
 
@@ -68,7 +70,7 @@ pub struct Batch {
     /// each source, and not one for each jail, keeps theirs.
     pub shared: bool,
     /// The failures of each jail that had any, in the order of their lines.
-    pub found: Vec<(Arc<str>, Vec<Failure>)>,
+    pub found: Vec<(Arc<str>, Catch)>,
     /// Lines read.
     pub lines: u64,
     /// Lines cut because they were too long.

@@ -20,6 +20,11 @@ impl Piece {
             _ => Piece { line: Arc::clone(line), from: 0, to: 0 },
         }
     }
+
+    /// Where it stands in `line`, if that is the text that it shares.
+    pub fn place_in(&self, line: &Arc<str>) -> Option<Range<usize>> {
+        Arc::ptr_eq(&self.line, line).then_some(self.from as usize..self.to as usize)
+    }
 }
 
 impl Deref for Piece {
@@ -63,6 +68,11 @@ pub enum Field {
 impl Field {
     /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
+        self.piece().map(|piece| &**piece)
+    }
+
+    /// The same, to be kept without a copy.
+    pub fn piece(&self) -> Option<&Piece> {
         match self {
             Field::Text(text) => Some(text),
             Field::Tuple(_) => None,
@@ -104,9 +114,9 @@ impl Fields {
         }
     }
 
-    /// None, with room for what a usual line has.
-    pub(super) fn with_room() -> Fields {
-        Fields(Vec::with_capacity(6))
+    /// None, with room for so many.
+    pub(super) fn with_room(count: usize) -> Fields {
+        Fields(Vec::with_capacity(count))
     }
 
     /// Adds a name that is known to be new.

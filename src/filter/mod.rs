@@ -26,7 +26,7 @@ pub mod spec;
 pub mod syntax;
 pub mod tag;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 pub use fault::FilterError;
 pub use fields::{Field, Fields, Piece};
@@ -169,14 +169,13 @@ impl Expression {
         tag::ID_GROUPS.iter().any(|name| self.pattern.group(name).is_some())
     }
 
-    /// The named groups of a hit, with alternatives and tuples merged. The text that was searched
-    /// begins at byte `offset` of `line`.
-    pub fn fields(&self, line: &Arc<str>, offset: usize, hit: &Hit) -> Fields {
-        let mut fields = Fields::with_room();
+    /// The named groups of a hit, with alternatives and tuples merged. `piece` cuts them out of the
+    /// text that was searched.
+    pub fn fields(&self, hit: &Hit, mut piece: impl FnMut(Range<usize>) -> Piece) -> Fields {
+        let mut fields = Fields::with_room(hit.groups.iter().flatten().count());
         for (name, range) in self.pattern.names().iter().zip(&hit.groups) {
             if let Some(range) = range {
-                let range = offset + range.start..offset + range.end;
-                fields.add(name, Field::Text(Piece::new(line, range)));
+                fields.add(name, Field::Text(piece(range.clone())));
             }
         }
         for (group, name) in &self.alternatives {

@@ -126,9 +126,9 @@ pub struct Draft {
     /// Named groups, of this line and of the connection's lines before.
     pub fields: Fields,
     /// Lines that count, oldest first.
-    pub lines: Vec<Arc<CutLine>>,
+    pub lines: Vec<CutLine>,
     /// Lines that would count if the connection failed later.
-    nofail_lines: Vec<Arc<CutLine>>,
+    nofail_lines: Vec<CutLine>,
     facts: Facts,
 }
 
@@ -152,7 +152,7 @@ impl Draft {
 
     /// Bytes held, roughly: what a field was cut out of is held with it.
     fn bytes(&self) -> usize {
-        let lines = self.lines.iter().chain(&self.nofail_lines).map(|line| line_bytes(line));
+        let lines = self.lines.iter().chain(&self.nofail_lines).map(line_bytes);
         lines.sum::<usize>() + self.facts.users.bytes() + self.fields.bytes()
     }
 
@@ -192,7 +192,7 @@ impl Sessions {
         &mut self,
         id: &[u8],
         mut line: Fields,
-        lines: &[Arc<CutLine>],
+        lines: &[CutLine],
         now: Timestamp,
     ) -> Merged {
         let gained = line.is_set("mlfgained");
@@ -329,7 +329,7 @@ impl Sessions {
 }
 
 /// The newest lines stay.
-fn cap(lines: &mut Vec<Arc<CutLine>>) {
+fn cap(lines: &mut Vec<CutLine>) {
     let mut bytes = 0;
     let kept = lines.iter().rev().take(KEPT_MAX).enumerate().take_while(|(index, line)| {
         bytes += line_bytes(line);
@@ -354,7 +354,7 @@ mod tests {
         let mut fields = Fields::default();
         fields.set(&"user".into(), Field::Text(text.as_str().into()));
         fields.set(&"nofail".into(), Field::Text("y".into()));
-        let line = Arc::new(CutLine::undated(&text));
+        let line = CutLine::undated(&text);
         let merged = sessions.merge(id.as_bytes(), fields, &[line], NOW);
         let held = merged.draft.bytes();
         sessions.keep(id.as_bytes(), merged.draft, NOW);

@@ -222,23 +222,21 @@ fn tag(name: &str, ticket: &Ticket) -> Option<String> {
         return Some(ticket.id.to_string());
     }
     let field = name.strip_prefix("F-")?.to_lowercase();
-    let fields = ticket.evidence.fields.iter();
-    fields.into_iter().find(|(known, _)| **known == *field).map(|(_, value)| value.to_string())
+    let mut fields = ticket.evidence.fields();
+    fields.find(|(known, _)| *known == field).map(|(_, value)| value.to_owned())
 }
 
 /// Without a cache: all that a command may see.
 fn whole_key(ticket: &Ticket) -> String {
     let mut key = ticket.id.to_string();
-    for (name, value) in &ticket.evidence.fields {
-        key.extend(["\0", name.as_ref(), "=", value.as_ref()]);
+    for (name, value) in ticket.evidence.fields() {
+        key.extend(["\0", name, "=", value]);
     }
     key
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::ticket::{Evidence, Id};
 
@@ -246,7 +244,7 @@ mod tests {
         let evidence =
             Evidence { fields: vec![("user".into(), user.into())], ..Evidence::default() };
         let time = Timestamp::from_secs(1000);
-        Ticket { id: Id::parse(id), time, attempts: 1, evidence: Arc::new(evidence) }
+        Ticket { id: Id::parse(id), time, attempts: 1, evidence: evidence.into() }
     }
 
     fn at(seconds: i64) -> Timestamp {

@@ -3,7 +3,7 @@
 //! For each id the times of its last failures are kept, in whole seconds, fewer than `maxretry` of
 //! them, since with the last one the id is handed over. Ids are chained in the order in which they
 //! last failed: what is idle stands at the head and is dropped there, so that no event ever walks
-//! over all of them. Four failures of an address cost some 55 bytes, and so does one.
+//! over all of them. Four failures of an address cost some 47 bytes, and so does one.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use std::{
     sync::Arc,
 };
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::{slab::Slab, words::cut};
 use crate::{ticket::Id, time::Timestamp};
@@ -40,10 +40,11 @@ struct Moment {
 }
 
 /// The times of an id, oldest first. Up to four failures, which is what `maxretry = 5` needs, lie
-/// where they are; more of them in `Counter::many`, under this number.
+/// where they are: the first, and how much later the others were. More of them, or such that are
+/// further apart, lie in `Counter::many`, under this number.
 #[derive(Clone, Copy, Debug)]
 enum Times {
-    Few { count: u8, at: [u32; 4] },
+    Few { first: u32, later: [u16; 3], count: u8 },
     Many(u32),
 }
 
@@ -55,7 +56,7 @@ enum Key {
     Other(u32),
 }
 
-/// What is known of an id, in 48 bytes.
+/// What is known of an id, in 40 bytes.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     key: Key,
@@ -73,7 +74,7 @@ pub struct Counter {
     others: Slab<Id>,
     many: Slab<Box<[Moment]>>,
     index: HashTable<u32>,
-    hasher: RandomState,
+    hasher: IdHasher,
     /// Who was idle longest, and who failed last.
     head: u32,
     tail: u32,
@@ -89,16 +90,17 @@ fn within(times: impl Iterator<Item = Moment>, oldest: u32) -> u32 {
 }
 
 impl Times {
-    /// None if there are too many.
+    /// None if there are too many, or they are too far apart.
     fn few(moments: &[Moment]) -> Option<Times> {
         let total = within(moments.iter().copied(), 0);
         let count = u8::try_from(total).ok().filter(|count| *count <= 4)?;
-        let mut at = [0; 4];
+        let first = moments.first().map_or(0, |moment| moment.at);
+        let mut later = [0; 3];
         let singles = moments.iter().flat_map(|moment| (0..moment.count).map(|_| moment.at));
-        for (slot, single) in at.iter_mut().zip(singles) {
-            *slot = single;
+        for (slot, single) in later.iter_mut().zip(singles.skip(1)) {
+            *slot = u16::try_from(single.checked_sub(first)?).ok()?;
         }
-        Some(Times::Few { count, at })
+        Some(Times::Few { first, later, count })
     }
 }
 
@@ -117,7 +119,7 @@ impl Counter {
             others: Slab::default(),
             many: Slab::default(),
             index: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: IdHasher::new(),
             head: NONE,
             tail: NONE,
             lines: LastLines::default(),
@@ -141,7 +143,7 @@ impl Counter {
         id: &Id,
         at: Timestamp,
         weight: u32,
-        line: Option<&Arc<str>>,
+        line: Option<&str>,
         now: Timestamp,
     ) -> Option<u32> {
         let now = seconds(now);
@@ -157,9 +159,7 @@ impl Counter {
             let number = self.insert(hash, id);
             self.set_times(number, &[Moment { at, count: weight }]);
             self.chain(number);
-            if let Some(line) = line {
-                self.lines.put(number, line);
-            }
+            self.lines.put(number, line.unwrap_or_default());
             return None;
         }
         let mut moments: Vec<Moment> = Vec::new();
@@ -267,8 +267,10 @@ impl Counter {
             self.drop_slot(number);
         }
         for (_, slot) in self.slots.iter_mut() {
-            if let Times::Few { at, .. } = &mut slot.times {
-                at.iter_mut().for_each(|at| *at = (*at).min(now));
+            if let Times::Few { first, later, .. } = &mut slot.times {
+                *first = (*first).min(now);
+                let most = u16::try_from(now - *first).unwrap_or(u16::MAX);
+                later.iter_mut().for_each(|later| *later = (*later).min(most));
             }
         }
         for (_, many) in self.many.iter_mut() {
@@ -297,22 +299,27 @@ impl Counter {
     }
 
     fn moments(&self, times: &Times) -> impl Iterator<Item = Moment> {
-        let (count, at, many) = match *times {
-            Times::Few { count, at } => (usize::from(count), at, None),
-            Times::Many(number) => (0, [0; 4], self.many.get(number)),
+        let (first, later, count, many) = match *times {
+            Times::Few { first, later, count } => (first, later, usize::from(count), None),
+            Times::Many(number) => (0, [0; 3], 0, self.many.get(number)),
         };
-        let few = at.into_iter().take(count).map(|at| Moment { at, count: 1 });
+        let later = later.into_iter().map(move |later| first.saturating_add(u32::from(later)));
+        let few = std::iter::once(first).chain(later).take(count);
+        let few = few.map(|at| Moment { at, count: 1 });
         few.chain(many.into_iter().flat_map(|many| many.iter().copied()))
     }
 
     fn newest(&self, slot: &Slot) -> u32 {
-        let newest = match &slot.times {
-            Times::Few { count, at } => at.get(usize::from(*count).saturating_sub(1)).copied(),
-            Times::Many(number) => {
-                self.many.get(*number).and_then(|many| many.last()).map(|moment| moment.at)
+        match &slot.times {
+            Times::Few { first, later, count } => {
+                let last = usize::from(*count).checked_sub(2).and_then(|last| later.get(last));
+                first.saturating_add(last.map_or(0, |later| u32::from(*later)))
             }
-        };
-        newest.unwrap_or(0)
+            Times::Many(number) => {
+                let newest = self.many.get(*number).and_then(|many| many.last());
+                newest.map_or(0, |moment| moment.at)
+            }
+        }
     }
 
     fn set_times(&mut self, number: u32, moments: &[Moment]) {
@@ -335,7 +342,10 @@ impl Counter {
     }
 
     fn hash(&self, id: &Id) -> u64 {
-        self.hasher.hash_one(id)
+        match id {
+            Id::Ip(address) => self.hasher.of_address(*address),
+            other => self.hasher.of_other(other),
+        }
     }
 
     fn find(&self, id: &Id) -> Option<u32> {
@@ -356,7 +366,7 @@ impl Counter {
             Id::Ip(address) => Key::Address(*address),
             other => Key::Other(self.others.insert(other.clone())),
         };
-        let times = Times::Few { count: 0, at: [0; 4] };
+        let times = Times::Few { first: 0, later: [0; 3], count: 0 };
         let number = self.slots.insert(Slot { key, times, before: NONE, behind: NONE });
         let Counter { index, slots, others, hasher, .. } = self;
         index.insert_unique(hash, number, |number| {
@@ -380,8 +390,8 @@ impl Counter {
         }
         if self.slots.len() == 0 {
             self.index = HashTable::new();
+            self.lines = LastLines::default();
         }
-        self.lines.remove(number);
         true
     }
 
@@ -412,67 +422,80 @@ impl Counter {
     }
 }
 
-fn hash_of(hasher: &RandomState, slot: &Slot, others: &Slab<Id>) -> u64 {
+fn hash_of(hasher: &IdHasher, slot: &Slot, others: &Slab<Id>) -> u64 {
     match slot.key {
-        Key::Address(address) => hasher.hash_one(Id::Ip(address)),
-        Key::Other(number) => others.get(number).map_or(0, |id| hasher.hash_one(id)),
+        Key::Address(address) => hasher.of_address(address),
+        Key::Other(number) => others.get(number).map_or(0, |id| hasher.of_other(id)),
     }
 }
 
-/// The last line of whom there is room for.
+/// Offenders choose what is hashed, so nobody but chance may choose how. Addresses are a word or
+/// two, for which a quick hash does behind a salt; texts get one that was made to be attacked.
+#[derive(Clone, Debug)]
+struct IdHasher {
+    quick: DefaultHashBuilder,
+    salt: u128,
+    sound: RandomState,
+}
+
+impl IdHasher {
+    fn new() -> IdHasher {
+        let sound = RandomState::new();
+        let half = |half: u8| u128::from(sound.hash_one(half));
+        IdHasher { quick: DefaultHashBuilder::default(), salt: half(0) << 64 | half(1), sound }
+    }
+
+    fn of_address(&self, address: IpAddr) -> u64 {
+        match address {
+            IpAddr::V4(v4) => self.quick.hash_one(u64::from(u32::from(v4)) ^ self.salt as u64),
+            IpAddr::V6(v6) => self.quick.hash_one(u128::from(v6) ^ self.salt),
+        }
+    }
+
+    fn of_other(&self, id: &Id) -> u64 {
+        self.sound.hash_one(id)
+    }
+}
+
+/// The last lines of whom there is room for, one behind the other. Nothing is looked for when one
+/// is put in, as that happens all the time, and is asked for once in a blue moon.
 #[derive(Clone, Debug, Default)]
 struct LastLines {
-    // Of hashbrown, for its quick hasher: nobody else chooses these numbers.
-    by_number: hashbrown::HashMap<u32, (u64, Arc<str>)>,
-    /// By age; of a number that was removed or has a newer line, an entry may be left.
-    order: VecDeque<(u64, u32)>,
-    next: u64,
-    bytes: usize,
+    /// Whose, and how long; oldest first. What somebody had before is followed by what he has now,
+    /// and whoever takes over a number begins with a line, be it empty.
+    order: VecDeque<(u32, u32)>,
+    text: VecDeque<u8>,
 }
 
-/// What keeping a line costs beside its bytes, about.
-const LINE_COST: usize = 128;
+/// What keeping a line costs beside its bytes, about: a place in the order, and some air.
+const LINE_COST: usize = 16;
 
 impl LastLines {
-    fn put(&mut self, number: u32, line: &Arc<str>) {
-        self.remove(number);
-        let line = match line.len() > LINE_BYTES_MAX {
-            true => cut(line, LINE_BYTES_MAX).into(),
-            false => Arc::clone(line),
-        };
-        self.bytes += line.len() + LINE_COST;
-        self.by_number.insert(number, (self.next, line));
-        self.order.push_back((self.next, number));
-        self.next += 1;
-        while self.bytes > LINES_BYTES_MAX
-            && let Some((age, oldest)) = self.order.pop_front()
+    fn put(&mut self, number: u32, line: &str) {
+        let line = cut(line, LINE_BYTES_MAX);
+        let room = LINES_BYTES_MAX - LINE_COST - line.len();
+        while self.text.len() + self.order.len() * LINE_COST > room
+            && let Some((_, length)) = self.order.pop_front()
         {
-            if self.is_of(age, oldest) {
-                self.remove(oldest);
-            }
+            self.text.drain(..(length as usize).min(self.text.len()));
         }
-        if self.order.len() > 2 * self.by_number.len() + 16 {
-            let mut order = std::mem::take(&mut self.order);
-            order.retain(|(age, number)| self.is_of(*age, *number));
-            self.order = order;
-        }
-    }
-
-    fn is_of(&self, age: u64, number: u32) -> bool {
-        self.by_number.get(&number).is_some_and(|(known, _)| *known == age)
+        self.order.push_back((number, u32::try_from(line.len()).unwrap_or(0)));
+        self.text.extend(line.as_bytes());
     }
 
     fn get(&self, number: u32) -> Option<Arc<str>> {
-        self.by_number.get(&number).map(|(_, line)| Arc::clone(line))
-    }
-
-    fn remove(&mut self, number: u32) {
-        if let Some((_, line)) = self.by_number.remove(&number) {
-            self.bytes -= line.len() + LINE_COST;
+        let mut end = self.text.len();
+        for (whose, length) in self.order.iter().rev() {
+            let from = end.saturating_sub(*length as usize);
+            if *whose == number && from < end {
+                let line: Vec<u8> = self.text.range(from..end).copied().collect();
+                return Some(String::from_utf8_lossy(&line).into());
+            } else if *whose == number {
+                return None;
+            }
+            end = from;
         }
-        if self.by_number.is_empty() {
-            self.order.clear();
-        }
+        None
     }
 }
 
@@ -653,11 +676,31 @@ mod tests {
         }
         assert_eq!(counter.last_line(&id(0)), None);
         assert_eq!(counter.last_line(&id(999)).map(|line| line.len()), Some(LINE_BYTES_MAX));
-        assert!(counter.lines.bytes <= LINES_BYTES_MAX);
+        let kept = &counter.lines;
+        assert!(kept.text.len() + kept.order.len() * LINE_COST <= LINES_BYTES_MAX);
+        assert!(kept.text.capacity() <= LINES_BYTES_MAX);
         for number in 0..1000 {
             counter.remove(&id(number));
         }
-        assert_eq!((counter.lines.bytes, counter.lines.order.len()), (0, 0));
+        assert_eq!((counter.lines.text.capacity(), counter.lines.order.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn nobody_gets_the_last_line_of_another() {
+        let mut counter = Counter::new(9, 600);
+        let last = |counter: &Counter, number| counter.last_line(&id(number)).unwrap_or_default();
+        for (number, line) in [(1, "one"), (2, "two"), (1, "one again"), (3, "ä")] {
+            counter.add(&id(number), at(0), 1, Some(line), at(0));
+        }
+        counter.add(&id(2), at(0), 1, None, at(0));
+        assert_eq!([1, 2, 3].map(|n| last(&counter, n)), ["one again", "two", "ä"].map(Arc::from));
+        // Who comes next has the place of who went.
+        counter.remove(&id(1));
+        counter.add(&id(4), at(0), 1, None, at(0));
+        assert_eq!([1, 4].map(|n| counter.last_line(&id(n))), [None, None]);
+        counter.add(&id(4), at(0), 1, Some("four"), at(0));
+        assert_eq!(last(&counter, 4), "four".into());
+        assert_eq!(last(&counter, 3), "ä".into());
     }
 
     #[test]
@@ -670,6 +713,28 @@ mod tests {
         counter.add(&id(2), at(86_400), 1, None, at(86_400));
         counter.set_back(at(86_400), at(0));
         assert!(counter.expire(at(601), 10) && counter.is_empty());
+    }
+
+    #[test]
+    fn failures_that_are_far_apart_count_like_others() {
+        let mut counter = Counter::new(4, 864_000);
+        let far = [0, 65_535, 65_536, 200_000];
+        for (nth, second) in (1..).zip(&far[..3]) {
+            assert_eq!(counter.add(&id(1), at(*second), 1, None, at(*second)), None);
+            assert_eq!(counter.count(&id(1), at(*second)), nth);
+        }
+        assert_eq!(counter.many.len(), 1);
+        assert_eq!(counter.count(&id(1), at(65_535 + 864_000)), 2);
+        assert_eq!(counter.next_expiry(), Some(at(65_536 + 864_000 + 1)));
+        assert_eq!(counter.add(&id(1), at(far[3]), 1, None, at(far[3])), Some(4));
+        assert_eq!((counter.len(), counter.many.len()), (0, 0));
+        // Of times that lie where they are, a clock that is set back cuts what lies ahead.
+        for second in [0, 10, 60_000] {
+            counter.add(&id(1), at(second), 1, None, at(second));
+        }
+        counter.set_back(at(60_000), at(20));
+        assert_eq!(counter.next_expiry(), Some(at(20 + 864_000 + 1)));
+        assert_eq!([0, 10, 20].map(|age| counter.count(&id(1), at(864_000 + age))), [3, 2, 1]);
     }
 
     #[test]
@@ -688,6 +753,6 @@ mod tests {
 
     #[test]
     fn an_id_costs_few_bytes() {
-        assert_eq!(size_of::<Option<Slot>>(), 48);
+        assert_eq!(size_of::<Option<Slot>>(), 40);
     }
 }

@@ -6,6 +6,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use super::notes::Notes;
 use crate::ticket::{Ban, Entry, Id, JailName, Ticket};
 
 /// So many bans are put in one [`Act`] at most.
@@ -26,7 +27,7 @@ pub struct Effects {
     /// Files whose text is wanted, now and whenever it changes, for `ignoreip`.
     pub files: Vec<PathBuf>,
     /// Lines for the log.
-    pub notes: Vec<Note>,
+    pub notes: Notes,
 }
 
 /// Something for the banactions of a jail.
@@ -130,17 +131,6 @@ pub struct Ask {
     pub command: Arc<str>,
     /// Whose failure it is.
     pub ticket: Ticket,
-}
-
-/// A line for the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Note {
-    /// How loud.
-    pub level: Level,
-    /// Under whose name, without `fail2ban.` or `sentryban.` before it.
-    pub logger: Logger,
-    /// The line; an id in it may hold text of an attacker, without control characters.
-    pub text: String,
 }
 
 /// Levels of the log, under fail2ban's names.

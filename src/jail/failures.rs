@@ -58,7 +58,7 @@ impl Jail {
         for ticket in tickets {
             match ignored {
                 true => self.ignored(&ticket.id, Reason::Command, scene),
-                false => self.count(&ticket, scene),
+                false => self.count(ticket, scene),
             }
         }
     }
@@ -73,13 +73,13 @@ impl Jail {
             Verdict::Open if patient => return self.asks.wait_for_names(ticket, scene.now),
             Verdict::Open | Verdict::Counts => {}
         }
-        let Some(command) = &self.rules.ignorecommand else { return self.count(&ticket, scene) };
+        let Some(command) = &self.rules.ignorecommand else { return self.count(ticket, scene) };
         match self
             .asks
             .ask(&ticket, self.rules.ignorecache.as_ref(), scene.now, || scene.next_serial())
         {
             Step::Known(true) => self.ignored(&ticket.id, Reason::Command, scene),
-            Step::Known(false) => self.count(&ticket, scene),
+            Step::Known(false) => self.count(ticket, scene),
             Step::Wait => {}
             Step::Ask(number) => {
                 let (jail, command) = (self.name.clone(), command.clone());
@@ -106,7 +106,7 @@ impl Jail {
         }
         while let Some(Ready { ticket, judged }) = self.ready.pop_front() {
             match judged {
-                true => self.count(&ticket, scene),
+                true => self.count(ticket, scene),
                 false => self.judge(ticket, false, scene),
             }
         }
@@ -124,30 +124,31 @@ impl Jail {
         self.note(scene, Level::Info, Logger::Filter, &text);
     }
 
-    fn count(&mut self, ticket: &Ticket, scene: &mut Scene<'_>) {
-        scene.effects.note_found(&self.name, &ticket.id, ticket.time, scene.zone);
+    fn count(&mut self, mut ticket: Ticket, scene: &mut Scene<'_>) {
+        scene.effects.notes.found(&self.name, &ticket.id, ticket.time, scene.zone);
         let id = self.ignore.counted_as(&self.rules, scene.around, &ticket.id);
-        let weight = ticket.attempts.max(1).saturating_add(self.bad(&id, ticket, scene));
-        let counted = Ticket { id, attempts: weight, ..ticket.clone() };
-        self.count_as(&counted, scene);
+        ticket.attempts = ticket.attempts.max(1).saturating_add(self.bad(&id, &ticket, scene));
+        ticket.id = id;
+        self.count_as(ticket, scene);
     }
 
     /// Counts a failure under its id, with its weight, whatever anybody thinks of it.
-    pub(super) fn count_as(&mut self, ticket: &Ticket, scene: &mut Scene<'_>) {
+    pub(super) fn count_as(&mut self, ticket: Ticket, scene: &mut Scene<'_>) {
         self.failed_total += 1;
-        scene
-            .effects
-            .store
-            .push(Entry::Failure { jail: self.name.clone(), ticket: ticket.clone() });
-        if self.rules.sensor
-            && let Some(number) = self.bans.find_around(&ticket.id)
-        {
+        let line = ticket.evidence.lines().next_back();
+        let handed = self.counter.add(&ticket.id, ticket.time, ticket.attempts, line, scene.now);
+        let sensed = self.rules.sensor.then(|| self.bans.find_around(&ticket.id)).flatten();
+        let jail = self.name.clone();
+        if handed.is_none() && sensed.is_none() {
+            // As nearly always.
+            return scene.effects.store.push(Entry::Failure { jail, ticket });
+        }
+        scene.effects.store.push(Entry::Failure { jail, ticket: ticket.clone() });
+        if let Some(number) = sensed {
             self.prolong(number, ticket.time, self.rules.bantime, scene);
         }
-        let line = ticket.evidence.lines.last();
-        let handed = self.counter.add(&ticket.id, ticket.time, ticket.attempts, line, scene.now);
         if let Some(failures) = handed {
-            self.handed_over(ticket, failures, scene);
+            self.handed_over(&ticket, failures, scene);
         }
     }
 
@@ -207,7 +208,7 @@ impl Jail {
             count: 1,
             failures: cause.failures,
             restored: false,
-            evidence: cause.ticket.evidence.clone(),
+            evidence: cause.ticket.evidence.evidence(),
         };
         self.grow(&mut ban, scene);
         let mut grown = ban.time != self.rules.bantime;

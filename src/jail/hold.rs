@@ -106,7 +106,7 @@ impl Jail {
         }
         for mut ticket in failures {
             ticket.time = ticket.time.min(scene.now);
-            let line = ticket.evidence.lines.last();
+            let line = ticket.evidence.lines().next_back();
             let handed =
                 self.counter.add(&ticket.id, ticket.time, ticket.attempts, line, scene.now);
             if let Some(failures) = handed {

@@ -26,6 +26,7 @@ mod formula;
 mod hold;
 pub mod ignore;
 mod lift;
+mod notes;
 mod number;
 mod orders;
 pub mod rules;
@@ -39,9 +40,10 @@ use std::{
 
 pub use ask::COMMAND_WAIT_S;
 pub use bans::{BanState, BanView};
-pub use effects::{Act, Ask, Effects, Level, Logger, Note, Outcome, Verb, VerbKind};
+pub use effects::{Act, Ask, Effects, Level, Logger, Outcome, Verb, VerbKind};
 pub use formula::{FORMULA_BYTES_MAX, Formula, FormulaError};
 pub use ignore::{Around, Reason, Session, Surroundings, file_entries};
+pub use notes::{Note, Notes};
 pub use orders::{Banned, Unbanned, Why};
 pub use rules::{ActionRule, IgnoreCache, IgnoreEntry, Increment, Rules};
 
@@ -357,7 +359,7 @@ impl Jail {
     }
 
     fn note(&self, scene: &mut Scene<'_>, level: Level, logger: Logger, text: &str) {
-        scene.effects.note(level, logger, &self.name, text);
+        scene.effects.notes.of_jail(level, logger, &self.name, text);
     }
 
     fn ask_names(&mut self, scene: &mut Scene<'_>) {

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     net::Cidr,
-    ticket::{BanTime, Entry, Evidence, Id, JailName, Ticket, UnbanWhy},
+    ticket::{BanTime, Entry, Evidence, Id, JailName, Ticket, Traces, UnbanWhy},
     time::Timestamp,
 };
 
@@ -81,7 +81,7 @@ impl Jail {
                 let text = format!("Ban of {} by order, though ignored by {reason}", shown(id));
                 self.note(scene, Level::Warning, Logger::Actions, &text);
             }
-            let evidence = Arc::<Evidence>::default();
+            let evidence = Traces::default();
             let ticket = Ticket { id: id.clone(), time: scene.now, attempts: 1, evidence };
             let cause = Cause { ticket: &ticket, failures: 0, ordered: Some(time) };
             banned.new += usize::from(self.decide(id, &cause, scene));
@@ -139,9 +139,9 @@ impl Jail {
         let text = format!("Attempt {} - {}", shown(id), moment(scene.now, scene.zone));
         self.note(scene, Level::Info, Logger::Filter, &text);
         let attempts = u32::try_from(lines.len()).unwrap_or(u32::MAX).max(1);
-        let evidence = Arc::new(Evidence { lines, ..Evidence::default() });
+        let evidence = Evidence { lines, ..Evidence::default() }.into();
         let id = self.ignore.counted_as(&self.rules, scene.around, id);
-        self.count_as(&Ticket { id, time: scene.now, attempts, evidence }, scene);
+        self.count_as(Ticket { id, time: scene.now, attempts, evidence }, scene);
     }
 
     /// Other rules: counters and bans stay. Bans that are longer than the new rules allow are

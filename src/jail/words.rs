@@ -1,35 +1,9 @@
 //! The words of log lines: times, spans and ids as fail2ban writes them.
 
-use std::fmt::Write as _;
-
-use super::effects::{Effects, Level, Logger, Note};
 use crate::{
     ticket::{BanTime, Id},
     time::{Timestamp, Zone},
 };
-
-impl Effects {
-    /// A line of a jail: its name in brackets, then the text.
-    pub(super) fn note(&mut self, level: Level, logger: Logger, jail: &str, text: &str) {
-        self.notes.push(Note { level, logger, text: format!("[{jail}] {text}") });
-    }
-
-    /// `[sshd] Found 192.0.2.1 - 2005-08-14 12:00:00`: one for each failure that counts.
-    pub(super) fn note_found(&mut self, jail: &str, id: &Id, at: Timestamp, zone: Zone) {
-        let mut text = String::with_capacity(jail.len() + 80);
-        text.push('[');
-        text.push_str(jail);
-        text.push_str("] Found ");
-        // Writing to a String never fails.
-        let _ = match id {
-            Id::Text(_) => write!(text, "{}", shown(id)),
-            _ => write!(text, "{id}"),
-        };
-        text.push_str(" - ");
-        push_moment(&mut text, at, zone);
-        self.notes.push(Note { level: Level::Info, logger: Logger::Filter, text });
-    }
-}
 
 /// An id on its way to a line of its own: no control characters.
 pub(super) fn shown(id: &Id) -> String {
@@ -57,7 +31,7 @@ pub(super) fn moment(at: Timestamp, zone: Zone) -> String {
     out
 }
 
-fn push_moment(out: &mut String, at: Timestamp, zone: Zone) {
+pub(super) fn push_moment(out: &mut String, at: Timestamp, zone: Zone) {
     const LAST_S: i64 = 253_402_214_400;
     const FIRST_S: i64 = -62_135_510_400;
     let civil = match at.secs() {

@@ -470,6 +470,6 @@ pub(super) fn decoded(line: &[u8]) -> Cow<'_, str> {
 impl Parts<'_> {
     /// The whole line as one part: it has no date.
     pub(super) fn undated(line: &str) -> Parts<'_> {
-        Parts { before: "", date: "", after: line }
+        Parts { before: "", date: "", after: line, whole: Some(line) }
     }
 }

@@ -1,10 +1,10 @@
 //! The verdict on one line: which expression took it, and whom that names.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use super::{CutLine, Failure, Parts, Scan, Scanner, multiline};
 use crate::{
-    filter::{Draft, Expression, Field, Fields, Filter, Hit, Marks, Outcome, UseDns},
+    filter::{Draft, Expression, Field, Fields, Filter, Hit, Marks, Outcome, Piece, UseDns},
     net,
     time::Timestamp,
 };
@@ -82,8 +82,7 @@ impl Scanner {
         if self.ignores_first() && self.is_ignored(text, scan) {
             return;
         }
-        // The text as pieces of it are kept; made when the first is.
-        let mut shared: Option<Arc<str>> = None;
+        let mut source = Source::new(parts, text, self.details);
         let mut content = text;
         let mut offset = 0;
         let owned;
@@ -107,11 +106,10 @@ impl Scanner {
             }
             scan.prefixed = true;
             if self.options.check_all && self.details {
-                let line = shared.get_or_insert_with(|| text.into());
-                scan.prefregex = Some(prefix_fields(prefregex, line, &self.pre_hit));
+                let fields = prefix_fields(prefregex, &self.pre_hit, |at| source.piece(at));
+                scan.prefregex = Some(fields);
             }
         }
-        let mut line: Option<Arc<CutLine>> = None;
         self.choose(content.as_bytes());
         let mut candidates = std::mem::take(&mut self.candidates);
         while let Some(regex) = candidates.next() {
@@ -141,22 +139,17 @@ impl Scanner {
                 }
                 continue;
             }
-            let whole = shared.get_or_insert_with(|| text.into());
-            let fields = expression.fields(whole, offset, hit);
+            let fields =
+                expression.fields(hit, |at| source.piece(offset + at.start..offset + at.end));
             let merged = match &filter.prefregex {
                 Some(prefregex) => {
-                    let mut merged = prefix_fields(prefregex, whole, &self.pre_hit);
+                    let mut merged = prefix_fields(prefregex, &self.pre_hit, |at| source.piece(at));
                     merged.update(fields);
                     merged
                 }
                 None => fields,
             };
-            // Where only numbers are asked for, nobody will look at the line again.
-            let lines = self
-                .details
-                .then(|| Arc::clone(line.get_or_insert_with(|| Arc::new(parts.to_line()))));
-            let lines = lines.as_slice();
-            match self.conclude(regex, merged, lines, time, now) {
+            match self.conclude(regex, merged, source.line().as_slice(), time, now) {
                 Conclusion::Found(failure) => scan.failures.push(failure),
                 Conclusion::Nothing => {}
                 Conclusion::Unknown => continue,
@@ -180,7 +173,8 @@ impl Scanner {
             if !found(prefregex, &text, text.is_ascii(), &mut self.pre_hit, scan) {
                 return;
             }
-            common = prefregex.fields(&text.as_str().into(), 0, &self.pre_hit);
+            let line: Arc<str> = text.as_str().into();
+            common = prefregex.fields(&self.pre_hit, |at| Piece::new(&line, at));
             let content = common.take("content");
             scan.prefixed = true;
             scan.prefregex = Some(common.clone());
@@ -203,7 +197,8 @@ impl Scanner {
             if !found(expression, &text, text.is_ascii(), hit, scan) {
                 continue;
             }
-            let fields = expression.fields(&text.as_str().into(), 0, hit);
+            let line: Arc<str> = text.as_str().into();
+            let fields = expression.fields(hit, |at| Piece::new(&line, at));
             let span = hit.span.clone();
             let (taken, left) = multiline::split(&text, &span, &lines, &skipped(&fields));
             if !self.filter.ignoreregex.is_empty()
@@ -220,7 +215,6 @@ impl Scanner {
             stale = true;
             let mut merged = common.clone();
             merged.update(fields);
-            let taken: Vec<Arc<CutLine>> = taken.into_iter().map(Arc::new).collect();
             match self.conclude(regex, merged, &taken, time, now) {
                 Conclusion::Found(failure) => scan.failures.push(failure),
                 Conclusion::Nothing => {}
@@ -315,7 +309,7 @@ impl Scanner {
         &mut self,
         regex: usize,
         fields: Fields,
-        matched: &[Arc<CutLine>],
+        matched: &[CutLine],
         time: Option<Timestamp>,
         now: Timestamp,
     ) -> Conclusion {
@@ -351,28 +345,29 @@ impl Scanner {
             return Conclusion::Found(Failure { regex, nofail, ..Failure::default() });
         }
         let id = fields.get("fid").map(plain_text);
-        let address = fields.text("ip4").or(fields.text("ip6"));
-        let name = fields.text("dns").or(fields.text("host"));
+        let piece = |name: &str| fields.get(name).and_then(Field::piece);
+        let address = piece("ip4").or(piece("ip6"));
+        let name = piece("dns").or(piece("host"));
         let mut lookup = false;
         let (id, host) = match (id, address, name) {
-            (Some(id), Some(address), _) if id != address => {
-                (Some(net::normal_id(&id)), Some(net::normal_id(address)))
+            (Some(id), Some(address), _) if id != *address => {
+                (Some(normal(&id)), Some(normal(address)))
             }
             (_, Some(address), _) => {
-                let host = net::normal_id(address);
+                let host = normal(address);
                 let bits = fields.text("cidr").filter(|bits| !bits.is_empty());
-                let id = bits.map(|bits| net::normal_id(&format!("{address}/{bits}")));
+                let id = bits.map(|bits| net::normal_id(&format!("{}/{bits}", &**address)).into());
                 (Some(id.unwrap_or_else(|| host.clone())), Some(host))
             }
             (id, None, Some(name)) => {
                 lookup = !self.options.raw_hosts
                     && matches!(self.filter.usedns, UseDns::Yes | UseDns::Warn)
                     && net::parse_address(name).is_none();
-                let id = id.filter(|_| !lookup).unwrap_or_else(|| name.to_owned());
-                (Some(net::normal_id(&id)), Some(net::normal_id(name)))
+                let id = id.filter(|_| !lookup).unwrap_or_else(|| name.clone());
+                (Some(normal(&id)), Some(normal(name)))
             }
             (Some(id), None, None) => {
-                let id = net::normal_id(&id);
+                let id = normal(&id);
                 let host = is_address(&id).then(|| id.clone());
                 (Some(id), host)
             }
@@ -423,9 +418,54 @@ fn found(
     }
 }
 
+/// A line from which pieces are taken, and its text: it without its date, with a newline.
+struct Source<'a> {
+    parts: Parts<'a>,
+    text: &'a str,
+    /// The whole line, as it is kept; made when the first piece of it is.
+    line: Option<CutLine>,
+    /// Where only numbers are asked for, nobody will look at the line again.
+    keeps_line: bool,
+    /// The text, for pieces that are none of the line.
+    own: Option<Arc<str>>,
+}
+
+impl<'a> Source<'a> {
+    fn new(parts: Parts<'a>, text: &'a str, keeps_line: bool) -> Source<'a> {
+        Source { parts, text, line: None, keeps_line, own: None }
+    }
+
+    fn line(&mut self) -> Option<CutLine> {
+        self.keeps_line.then(|| self.whole().clone())
+    }
+
+    fn whole(&mut self) -> &CutLine {
+        self.line.get_or_insert_with(|| self.parts.to_line())
+    }
+
+    /// The piece of the text at `range`. Most stand on one side of the date, and so in the line,
+    /// too.
+    fn piece(&mut self, range: Range<usize>) -> Piece {
+        let (before, date) = (self.parts.before.len(), self.parts.date.len());
+        let in_line = match self.keeps_line && range.end < self.text.len() {
+            true if range.end <= before => Some(range.clone()),
+            true if range.start >= before => Some(range.start + date..range.end + date),
+            _ => None,
+        };
+        match in_line {
+            Some(range) => Piece::new(self.whole().whole(), range),
+            None => Piece::new(self.own.get_or_insert_with(|| self.text.into()), range),
+        }
+    }
+}
+
 /// What prefregex captured, without the content that it handed on.
-fn prefix_fields(prefregex: &Expression, line: &Arc<str>, hit: &Hit) -> Fields {
-    let mut fields = prefregex.fields(line, 0, hit);
+fn prefix_fields(
+    prefregex: &Expression,
+    hit: &Hit,
+    piece: impl FnMut(Range<usize>) -> Piece,
+) -> Fields {
+    let mut fields = prefregex.fields(hit, piece);
     fields.take("content");
     fields
 }
@@ -436,13 +476,21 @@ fn is_address(id: &str) -> bool {
     net::parse_address(address).is_some()
 }
 
-fn plain_text(field: &Field) -> String {
+fn plain_text(field: &Field) -> Piece {
     match field {
-        Field::Text(text) => text.to_string(),
+        Field::Text(text) => text.clone(),
         Field::Tuple(parts) => {
             let parts: Vec<&str> = parts.iter().map(|p| p.as_deref().unwrap_or_default()).collect();
-            parts.join(" ")
+            parts.join(" ").into()
         }
+    }
+}
+
+/// An id in its one spelling, which most have already.
+fn normal(text: &Piece) -> Piece {
+    match net::is_normal_id(text) {
+        true => text.clone(),
+        false => net::normal_id(text).into(),
     }
 }
 
@@ -455,4 +503,39 @@ fn skipped(fields: &Fields) -> Vec<String> {
         number += 1;
     }
     all.split_terminator('\n').map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pieces are cut out of the whole line, which has a date that the searched text lacks.
+    #[test]
+    fn a_piece_is_what_the_expression_saw() {
+        let dated = |whole| Parts { before: "<3>ä", date: "Jan 1", after: " sshd: ö", whole };
+        let rows = [
+            dated(Some("<3>äJan 1 sshd: ö")),
+            dated(None),
+            Parts { before: "", date: "12:00", after: " x", whole: Some("12:00 x") },
+            Parts::undated("no date"),
+            Parts { date: "of the line before", whole: None, ..Parts::undated("line") },
+        ];
+        for parts in rows {
+            let text = [parts.before, parts.after, "\n"].concat();
+            for keeps_line in [true, false] {
+                let mut source = Source::new(parts, &text, keeps_line);
+                let places = 0..=text.len();
+                for (from, to) in places.clone().flat_map(|a| places.clone().map(move |b| (a, b))) {
+                    let expected = text.get(from..to).unwrap_or_default();
+                    assert_eq!(&*source.piece(from..to), expected, "{text:?} {from}..{to}");
+                }
+                let line = source.line();
+                assert_eq!(line.is_some(), keeps_line);
+                let whole = [parts.before, parts.date, parts.after].concat();
+                assert!(
+                    line.is_none_or(|line| **line.whole() == *whole && line.date() == parts.date)
+                );
+            }
+        }
+    }
 }

@@ -157,6 +157,12 @@ impl Tail {
         !self.lingering.is_empty()
     }
 
+    /// True if the lines that were given last were the last ones when the file was looked at: to look
+    /// once more is for when it has changed. Not while rotated files are looked after.
+    pub fn is_level(&self) -> bool {
+        !self.has_lingering() && self.current.as_ref().is_some_and(Open::is_level)
+    }
+
     /// What happened since this was last asked.
     pub fn take_events(&mut self) -> Vec<TailEvent> {
         std::mem::take(&mut self.events)

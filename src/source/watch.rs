@@ -14,7 +14,10 @@ use std::{
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -64,12 +67,28 @@ struct Rings {
 pub struct Bell {
     rings: Mutex<Rings>,
     wake: Condvar,
+    /// How often somebody called, and how many of these calls were answered.
+    calls: AtomicU64,
+    heeded: AtomicU64,
 }
 
 impl Bell {
     /// Wakes the thread for a reason of the caller's.
     pub fn call(&self) {
+        self.calls.fetch_add(1, Ordering::SeqCst);
         self.ring(|rings| rings.called = true);
+    }
+
+    /// The thread does what it was called for so far in `act`.
+    pub fn heed(&self, act: impl FnOnce()) {
+        let calls = self.calls.load(Ordering::SeqCst);
+        act();
+        self.heeded.store(calls, Ordering::SeqCst);
+    }
+
+    /// True if somebody has called, and that was not heeded yet.
+    pub fn is_called(&self) -> bool {
+        self.heeded.load(Ordering::SeqCst) != self.calls.load(Ordering::SeqCst)
     }
 
     /// Sleeps until somebody rings, or for so long.
@@ -334,7 +353,12 @@ mod tests {
         let bell = Bell::default();
         bell.call();
         bell.call();
+        assert!(bell.wait(Duration::from_secs(60)).called && bell.is_called());
+        bell.heed(|| bell.call());
+        assert!(bell.is_called(), "it called again meanwhile");
         assert!(bell.wait(Duration::from_secs(60)).called);
+        bell.heed(|| ());
+        assert!(!bell.is_called());
         assert_eq!(bell.wait(Duration::ZERO), Rung::default());
     }
 

@@ -110,7 +110,7 @@ fn weight(entry: &Entry) -> usize {
         lines + fields.sum::<usize>()
     };
     match entry {
-        Entry::Failure { ticket, .. } => of(&ticket.evidence),
+        Entry::Failure { ticket, .. } => of(&ticket.evidence.evidence()),
         Entry::Ban { ban, .. } | Entry::PastBan { ban, .. } | Entry::Prolong { ban, .. } => {
             of(&ban.evidence)
         }

@@ -389,7 +389,7 @@ fn ticket(key: &Key, failure: &Failure<'_>) -> Ticket {
         id: key.id(),
         time: failure.time,
         attempts: failure.attempts,
-        evidence: Arc::new(failure.evidence(true)),
+        evidence: failure.evidence(true).into(),
     }
 }
 

@@ -7,8 +7,6 @@
 //! (`bantime`, -1 for a permanent ban; `findtime`). Ids of bans are text, so that people may look
 //! with `sqlite3`.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, Row};
 
 use super::{row, sheets::Sheets};
@@ -146,7 +144,7 @@ fn failure(row: &Row<'_>) -> rusqlite::Result<(i64, Ticket)> {
         id: row::id(row, 1)?,
         time: row::time(row, 2)?,
         attempts: row::count::<u32>(row, 3)?.max(1),
-        evidence: Arc::new(row::read_evidence(row.get_ref(4)?.as_str_or_null()?)),
+        evidence: row::read_evidence(row.get_ref(4)?.as_str_or_null()?).into(),
     };
     Ok((row.get(0)?, ticket))
 }

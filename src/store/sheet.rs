@@ -151,9 +151,11 @@ impl Sheet {
 
     /// Writes a failure down, with its newest `lines_max` lines.
     pub fn push(&mut self, key: &Key, ticket: &Ticket, back: u32, lines_max: usize) {
-        let Evidence { lines, fields, regex } = &*ticket.evidence;
-        let lines = lines.get(lines.len().saturating_sub(lines_max)..).unwrap_or_default();
-        let fields = fields.get(..FIELDS_MAX.min(fields.len())).unwrap_or_default();
+        let lines = ticket.evidence.lines();
+        let older = lines.len().saturating_sub(lines_max);
+        let lines = lines.skip(older);
+        let fields = ticket.evidence.fields().take(FIELDS_MAX);
+        let regex = ticket.evidence.regex();
         let mut head = match lines.len() {
             0 => 0,
             1 => ONE_LINE,
@@ -161,7 +163,7 @@ impl Sheet {
         };
         head |= if ticket.attempts == 1 { 0 } else { ATTEMPTS };
         head |= if regex.is_some() { REGEX } else { 0 };
-        head |= if fields.is_empty() { 0 } else { FIELDS };
+        head |= if fields.len() == 0 { 0 } else { FIELDS };
         self.head(key, head, back);
         let time = ticket.time.micros();
         let step = time.wrapping_sub(self.last);
@@ -172,7 +174,7 @@ impl Sheet {
             self.number(u64::from(ticket.attempts));
         }
         if let Some(regex) = regex {
-            self.number(u64::from(*regex));
+            self.number(u64::from(regex));
         }
         if lines.len() > 1 {
             self.number(lines.len() as u64);
@@ -180,7 +182,7 @@ impl Sheet {
         for line in lines {
             self.text(cut(line).as_bytes());
         }
-        if !fields.is_empty() {
+        if fields.len() > 0 {
             self.number(fields.len() as u64);
         }
         for (name, value) in fields {
@@ -365,7 +367,7 @@ mod tests {
             let failure = item.failure.unwrap();
             assert_eq!(failure.evidence(false).lines.len(), expected);
             let newest = failure.evidence(true).lines;
-            assert_eq!(newest, ticket.evidence.lines[3 - expected.min(1)..]);
+            assert_eq!(newest, ticket.evidence.evidence().lines[3 - expected.min(1)..]);
         }
     }
 

@@ -202,7 +202,7 @@ impl<'a> Writer<'a> {
         let mut lines: Vec<(i64, Arc<str>)> = Vec::new();
         for ticket in self.young.take(jail, id).into_iter().rev() {
             let time = ticket.time.micros();
-            lines.extend(ticket.evidence.lines.iter().rev().map(|line| (time, line.clone())));
+            lines.extend(ticket.evidence.lines().rev().map(|line| (time, Arc::from(line))));
         }
         let missing = self.matches_max.saturating_sub(lines.len());
         lines.extend(self.sheets.lines(self.db, jail, &key, missing)?);

@@ -71,7 +71,14 @@ impl Ear {
     }
 
     pub fn expect_notice(&self, what: impl Fn(&What) -> bool) {
-        self.wait("a notice", |heard| heard.notices.iter().any(|notice| what(&notice.what)));
+        self.expect_notices(1, what);
+    }
+
+    /// Waits until there have been so many notices of a kind.
+    pub fn expect_notices(&self, number: usize, what: impl Fn(&What) -> bool) {
+        self.wait("notices", |heard| {
+            heard.notices.iter().filter(|notice| what(&notice.what)).count() >= number
+        });
     }
 
     /// Waits until so many lines have been told of.
@@ -85,16 +92,16 @@ impl Ear {
     pub fn hosts(&self, jail: &str) -> Vec<String> {
         let heard = self.0.0.lock().unwrap();
         let found = heard.batches.iter().flat_map(|batch| &batch.found);
-        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found);
-        found.map(|failure| failure.id.clone().unwrap()).collect()
+        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found.iter());
+        found.map(|(id, _)| id.to_string()).collect()
     }
 
     /// The times of a jail's failures.
     pub fn times(&self, jail: &str) -> Vec<Timestamp> {
         let heard = self.0.0.lock().unwrap();
         let found = heard.batches.iter().flat_map(|batch| &batch.found);
-        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found);
-        found.map(|failure| failure.time.unwrap()).collect()
+        let found = found.filter(|(name, _)| **name == *jail).flat_map(|(_, found)| found.iter());
+        found.map(|(_, time)| time).collect()
     }
 
     /// The last position of each source, as one who keeps one for each source has them.

@@ -28,7 +28,7 @@ pub fn lines(lines: &[&str]) -> Arc<Evidence> {
 
 pub fn failure(jail: &str, id: &str, time: i64, line: &str) -> Entry {
     let ticket =
-        Ticket { id: Id::parse(id), time: at(time), attempts: 1, evidence: lines(&[line]) };
+        Ticket { id: Id::parse(id), time: at(time), attempts: 1, evidence: lines(&[line]).into() };
     Entry::Failure { jail: jail.into(), ticket }
 }
 

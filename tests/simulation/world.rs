@@ -128,8 +128,8 @@ impl World {
             }
             self.store.write(entry);
         }
-        for note in &effects.notes {
-            self.read_log(&note.text);
+        for note in effects.notes.iter() {
+            self.read_log(note.text);
         }
         self.acts.extend(effects.acts);
     }

@@ -5,10 +5,7 @@
 //! (sentryban-regex(1)). Failures that do not count (`<F-NOFAIL>`, or still without an id) give
 //! nothing.
 
-use std::{
-    io::{self, Write},
-    sync::Arc,
-};
+use std::io::{self, Write};
 
 use serde_json::Value;
 
@@ -124,13 +121,13 @@ impl Printer {
         fields.set(&"fid".into(), Field::Text("".into()));
         let nobody = Failure {
             regex: usize::MAX,
-            id: Some(String::new()),
+            id: Some("".into()),
             host: None,
             lookup: false,
             time: last,
             fields,
             attempts: 1,
-            lines: vec![Arc::new(CutLine::undated(line))],
+            lines: vec![CutLine::undated(line)],
             users: Vec::new(),
             nofail: false,
         };
@@ -167,12 +164,12 @@ impl Printer {
 fn group(failure: &Failure, name: &str) -> String {
     match (failure.fields.get(name), &failure.host) {
         (Some(field), _) => text_of_field(field),
-        (None, Some(host)) if name == "host" => host.clone(),
+        (None, Some(host)) if name == "host" => host.to_string(),
         (None, _) => "None".to_owned(),
     }
 }
 
-fn matches(lines: &[Arc<CutLine>]) -> String {
+fn matches(lines: &[CutLine]) -> String {
     let cut: Vec<String> = lines
         .iter()
         .map(|line| {
@@ -228,13 +225,13 @@ mod tests {
         };
         Failure {
             regex: 2,
-            id: Some("192.0.2.1".to_owned()),
-            host: Some("192.0.2.1".to_owned()),
+            id: Some("192.0.2.1".into()),
+            host: Some("192.0.2.1".into()),
             lookup: false,
             time: Some(Timestamp::from_secs(1_124_013_599)),
             fields,
             attempts: 2,
-            lines: vec![line(0, " one").into(), line(1, " two \u{1b}[2J").into()],
+            lines: vec![line(0, " one"), line(1, " two \u{1b}[2J")],
             users: Vec::new(),
             nofail: false,
         }
@@ -303,7 +300,7 @@ mod tests {
     fn json_keeps_null_fractions_and_tuples() {
         let mut one = failure();
         one.host = None;
-        one.id = Some("s\u{1}".to_owned());
+        one.id = Some("s\u{1}".into());
         one.time = Some(Timestamp::from_micros(1_124_013_599_250_000));
         one.fields = Fields::default();
         one.fields.set(&"user1".into(), Field::Tuple(vec![None, Some("a".to_owned())]));

@@ -143,7 +143,7 @@ impl Tag {
             Tag::Ip => ip.to_owned(),
             Tag::IpReverse => address_of(ip).map(reversed).unwrap_or_default(),
             Tag::Id => id.to_owned(),
-            Tag::Host => failure.host.clone().unwrap_or_default(),
+            Tag::Host => failure.host.as_deref().unwrap_or_default().to_owned(),
             Tag::Family => match address_of(ip) {
                 Some(IpAddr::V4(_)) => "inet4".to_owned(),
                 Some(IpAddr::V6(_)) => "inet6".to_owned(),

@@ -26,7 +26,7 @@ mod stop;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -36,7 +36,7 @@ pub(super) use self::jails::store_options;
 pub use self::stop::Ending;
 use super::{
     Options,
-    inbox::{Event, Gate, Mark, Sender},
+    inbox::{Event, Gate, Inbox, Mark, Sender},
     keeper::Keeper,
     log::{Level, Log},
     reader::{self, Reader, Report},
@@ -51,12 +51,14 @@ use crate::{
     jail,
     scan::Failure,
     store::{self, Store},
-    ticket::{Evidence, Id, JailName, Ticket},
+    ticket::{Id, JailName},
     time::{self, Stopwatch, Timestamp},
 };
 
 /// So many events are taken from the inbox before what they led to is written down.
 const EVENTS_PER_TURN_MAX: usize = 256;
+/// And so many things to be written down, about: what waits for it is memory.
+const ENTRIES_PER_TURN_MAX: usize = 8192;
 /// Where nothing happens and nothing is due, the loop still looks around so often, in seconds.
 const IDLE_S: i64 = 600;
 /// So long after the last write the store gets time for itself, in seconds.
@@ -64,7 +66,7 @@ const HOUSEKEEPING_S: i64 = 1;
 /// It takes no more steps when it has had so much time, in seconds.
 const HOUSEKEEPING_MAX_S: f64 = 0.002;
 /// So long after a write memory is given back that is not needed any more, in seconds.
-const THRIFT_S: i64 = 10;
+const THRIFT_S: i64 = 2;
 /// The same behind a start: when the store has synced what the start wrote, too, a second later.
 const THRIFT_AT_START_S: i64 = 3;
 /// Who is logged in, and which name servers there are, is read anew before lines are counted if it
@@ -114,7 +116,7 @@ pub struct Guard {
     sender: Sender,
     gate: Gate,
     /// The loop's, while it runs.
-    inbox: Option<mpsc::Receiver<Event>>,
+    inbox: Option<Inbox>,
     lane: lane::Lane,
     /// The loop looks around then, whatever happens.
     sleeps_until: Timestamp,
@@ -160,7 +162,7 @@ pub struct Parts {
     /// The way into the inbox.
     pub sender: Sender,
     /// The inbox.
-    pub inbox: mpsc::Receiver<Event>,
+    pub inbox: Inbox,
     /// It runs in the foreground of a terminal.
     pub at_terminal: bool,
 }
@@ -272,8 +274,7 @@ impl Guard {
         let guard = Arc::new(Mutex::new(self));
         lane.open(&guard);
         loop {
-            // Nobody hangs up, since we hold a sender ourselves.
-            let first = inbox.recv_timeout(patience).ok();
+            let first = inbox.wait(patience);
             let mut own = lane::lock(&guard);
             own.turn(first, &inbox);
             if let Some(ending) = own.ending.take() {
@@ -286,15 +287,17 @@ impl Guard {
     }
 
     /// Deals with what has happened, and with what else is there.
-    fn turn(&mut self, first: Option<Event>, inbox: &mpsc::Receiver<Event>) {
+    fn turn(&mut self, first: Option<Event>, inbox: &Inbox) {
         self.tick();
         let mut events = 0;
         let mut next = first;
+        let mut has_room = true;
         while let Some(event) = next {
             self.handle(event);
             events += 1;
-            next = match events < EVENTS_PER_TURN_MAX && self.ending.is_none() {
-                true => inbox.try_recv().ok(),
+            has_room = events < EVENTS_PER_TURN_MAX && self.entries.len() < ENTRIES_PER_TURN_MAX;
+            next = match has_room && self.ending.is_none() {
+                true => inbox.next(),
                 false => None,
             };
         }
@@ -309,6 +312,10 @@ impl Guard {
             // The next lone line need not wait for that.
             self.look_around(LOOK_BEHIND_MICROS);
             self.settle();
+        }
+        if has_room && self.entries.is_empty() && self.effects == Effects::default() {
+            // Nothing waits: what a flood took is given back.
+            (self.entries, self.effects) = (Vec::new(), Effects::default());
         }
         self.housekeep();
         self.save();
@@ -415,13 +422,10 @@ impl Guard {
             batch.found.retain(|(jail, _)| !stale.contains(jail));
         }
         self.without_own_lines(&mut batch);
-        for (jail, failures) in batch.found {
-            let mut tickets = Vec::with_capacity(failures.len());
-            for failure in failures {
-                match failure.lookup {
-                    true => self.look_up(&jail, failure),
-                    false => tickets.extend(ticket(&failure, None, self.now)),
-                }
+        for (jail, catch) in batch.found {
+            let (tickets, names) = catch.into_tickets();
+            for failure in names {
+                self.look_up(&jail, failure);
             }
             if !tickets.is_empty() {
                 ask!(self.handle(Input::Failures { jail, tickets }));
@@ -462,7 +466,7 @@ impl Guard {
 
     /// A failure of a name: of whoever bears it now.
     fn look_up(&mut self, jail: &JailName, failure: Failure) {
-        let Some(name) = failure.id.clone() else { return };
+        let Some(name) = failure.id.as_deref().map(str::to_owned) else { return };
         let mark = Mark::Failure(Arc::clone(jail), Box::new(failure));
         if !self.resolver.ask(Question::Addresses(name.clone()), mark) {
             let text = format!("[{jail}] too many names to look up: {name} is not counted");
@@ -495,10 +499,8 @@ impl Guard {
                     );
                     self.say(Level::WARNING, "filter", &text);
                 }
-                let tickets: Vec<Ticket> = addresses
-                    .into_iter()
-                    .filter_map(|one| ticket(&failure, Some(Id::from(one)), self.now))
-                    .collect();
+                let ids = addresses.into_iter().map(Id::from).collect();
+                let tickets = reader::tickets_of(&failure, ids, self.now);
                 ask!(self.handle(Input::Failures { jail, tickets }));
             }
         }
@@ -614,32 +616,9 @@ impl Guard {
     }
 
     /// Writes a line of our own log.
-    fn say(&mut self, level: Level, logger: &str, text: &str) {
+    fn say(&mut self, level: Level, logger: &'static str, text: &str) {
         self.log.say(self.now, level, logger, text);
     }
-}
-
-/// A failure as jails count it; of `id`, where the failure itself only has a name.
-fn ticket(failure: &Failure, id: Option<Id>, now: Timestamp) -> Option<Ticket> {
-    let id = match id {
-        Some(id) => id,
-        None => Id::parse(failure.id.as_deref()?),
-    };
-    let fields = failure
-        .fields
-        .shared()
-        .filter_map(|(name, field)| field.text().map(|text| (Arc::clone(name), Arc::from(text))));
-    let evidence = Evidence {
-        lines: failure.lines.iter().map(|line| Arc::clone(line.whole())).collect(),
-        fields: fields.collect(),
-        regex: u32::try_from(failure.regex + 1).ok(),
-    };
-    Some(Ticket {
-        id,
-        time: failure.time.unwrap_or(now),
-        attempts: failure.attempts.max(1),
-        evidence: Arc::new(evidence),
-    })
 }
 
 /// The level that a jail's note has in our log.

@@ -219,17 +219,11 @@ impl Guard {
             return;
         }
         let tag = format!("portsentry[{}]:", std::process::id());
-        for (jail, failures) in &mut batch.found {
-            if self.engine.counts_own_lines(jail) {
-                continue;
-            }
-            failures.retain(|failure| {
+        for (jail, catch) in &mut batch.found {
+            if !self.engine.counts_own_lines(jail) {
                 // The host may be left out; what stands behind may be anybody's words.
-                let own = |line: &Arc<crate::scan::CutLine>| {
-                    line.after().split_whitespace().take(2).any(|word| word == tag)
-                };
-                failure.lines.is_empty() || !failure.lines.iter().all(own)
-            });
+                catch.drop_lines_of(&tag);
+            }
         }
     }
 
@@ -257,7 +251,7 @@ mod tests {
     use std::{sync::mpsc, thread};
 
     use super::*;
-    use crate::daemon::inbox::BATCHES_MAX;
+    use crate::daemon::inbox::{BATCHES_MAX, queue};
 
     fn batch() -> News {
         News::Batch(Batch {
@@ -275,12 +269,12 @@ mod tests {
 
     #[test]
     fn a_post_that_waits_for_the_loop_ends_while_the_loop_waits_for_it() {
-        let (sender, inbox) = mpsc::channel();
+        let (sender, inbox) = queue();
         let mut desk = Desk::default();
         let mut output = desk.output(sender);
         assert!((0..BATCHES_MAX).all(|_| output(batch())));
         // The loop holds all passes and takes nothing while it waits.
-        let held: Vec<Event> = inbox.try_iter().collect();
+        let held: Vec<Event> = std::iter::from_fn(|| inbox.next()).collect();
         assert_eq!(held.len(), BATCHES_MAX);
         let (said, heard) = mpsc::channel();
         thread::spawn(move || said.send(output(batch())));

@@ -39,12 +39,10 @@ const TAG_BYTES_MAX: usize = 64 << 10;
 impl Guard {
     /// Takes what the engine wants written, in its order, behind what is there.
     pub(super) fn gather(&mut self) {
-        for entry in self.effects.store.drain(..) {
-            if let Some(stand_in) = &mut self.stand_in {
-                stand_in.note(&entry);
-            }
-            self.entries.push(entry);
+        if let Some(stand_in) = &mut self.stand_in {
+            self.effects.store.iter().for_each(|entry| stand_in.note(entry));
         }
+        self.entries.append(&mut self.effects.store);
     }
 
     /// Writes everything down, then has it done.
@@ -54,14 +52,19 @@ impl Guard {
             self.write();
         }
         let effects = std::mem::take(&mut self.effects);
-        let Effects { acts, asks, lookups, files, notes, .. } = effects;
+        let Effects { store, acts, asks, lookups, files, mut notes } = effects;
         // The kernel first: what is logged here comes before the outcome's lines in any case.
         for act in acts {
             self.note_for_sensor(&act);
             self.act(act);
         }
-        for note in notes {
-            self.say(level(note.level), note.logger.name(), &note.text);
+        for note in notes.iter() {
+            self.log.say(self.now, level(note.level), note.logger.name(), note.text);
+        }
+        // Their memory serves the next turn.
+        notes.clear();
+        if self.effects == Effects::default() {
+            (self.effects.store, self.effects.notes) = (store, notes);
         }
         self.tell_sensor();
         self.order_again();

@@ -106,15 +106,15 @@ impl State for Guard {
         let last = self.store.last_failure(jail, counted).ok().flatten();
         let last = last.filter(|ticket| ticket.time >= since);
         let time = last.as_ref().map_or(self.now, |ticket| ticket.time);
-        let line = last.as_ref().and_then(|ticket| ticket.evidence.lines.last().cloned());
+        let line = last.as_ref().and_then(|ticket| ticket.evidence.lines().next_back());
         let verdict = Verdict::Counted {
             failures: why.failures,
             maxretry: why.maxretry,
             findtime,
             last: time.secs(),
             forgotten: time.plus_secs(i64::try_from(findtime).unwrap_or(i64::MAX)).secs(),
-            line: why.last_line.or(line).map(|line| line.to_string()),
-            regex: last.as_ref().and_then(|ticket| ticket.evidence.regex),
+            line: why.last_line.as_deref().or(line).map(str::to_owned),
+            regex: last.as_ref().and_then(|ticket| ticket.evidence.regex()),
             failregex: None,
         };
         (verdict, earlier)

@@ -1,8 +1,6 @@
 //! How it ends: with the bans lifted, or left in force for whoever starts next.
 
-use std::sync::mpsc;
-
-use super::{Event, Guard, Level};
+use super::{Event, Guard, Inbox, Level};
 use crate::{
     action::Call,
     daemon::runner::{Job, Verb, process},
@@ -55,7 +53,7 @@ impl Guard {
 
     /// Ends everything, in order: nothing more is read, what was found is counted and written down,
     /// then the actions end, and last the store.
-    pub(super) fn stop(&mut self, ending: Ending, inbox: &mpsc::Receiver<Event>) {
+    pub(super) fn stop(&mut self, ending: Ending, inbox: &Inbox) {
         self.say(Level::INFO, "server", "Shutdown in progress...");
         self.log.flush();
         self.gate.close();
@@ -63,7 +61,7 @@ impl Guard {
         if let Some(reader) = self.reader.take() {
             reader.stop();
         }
-        while let Ok(event) = inbox.try_recv() {
+        while let Some(event) = inbox.next() {
             // Nobody is told anything any more but those who asked.
             self.handle(event);
         }
@@ -85,7 +83,7 @@ impl Guard {
             runner.finish((LAST_ORDERS_S - clock.seconds()).max(0.0));
         }
         self.now = time::now();
-        while let Ok(event) = inbox.try_recv() {
+        while let Some(event) = inbox.next() {
             if let Event::Done(outcome) = event {
                 self.take_outcome(outcome);
             }

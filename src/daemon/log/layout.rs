@@ -21,7 +21,11 @@ pub struct Line<'a> {
 
 /// A format, taken apart once.
 #[derive(Debug)]
-pub struct Layout(Vec<Part>);
+pub struct Layout {
+    /// Without the message where that is the last one.
+    parts: Vec<Part>,
+    ends_in_message: bool,
+}
 
 #[derive(Debug, PartialEq)]
 enum Part {
@@ -75,34 +79,28 @@ impl Layout {
             }
         }
         push_text(&mut parts, rest);
-        Layout(parts)
+        let is_message = |part: &Part| matches!(part, Part::Field { key, .. } if key == "message");
+        let plain = Part::Field { key: "message".to_owned(), width: 0, cut: None };
+        let count = parts.iter().filter(|part| is_message(part)).count();
+        let ends_in_message = parts.last() == Some(&plain) && count == 1;
+        if ends_in_message {
+            parts.pop();
+        }
+        Layout { parts, ends_in_message }
     }
 
-    /// The line, without its newline.
-    pub fn render(&self, line: &Line<'_>) -> String {
-        let mut out = String::with_capacity(80 + line.text.len());
-        for part in &self.0 {
+    /// True if what a line says stands behind all else, and nowhere else: then what stands before
+    /// it is the same for all lines of one moment, level and name.
+    pub fn ends_in_message(&self) -> bool {
+        self.ends_in_message
+    }
+
+    /// Appends the line, without its newline; without what it says where
+    /// [that ends it](Layout::ends_in_message).
+    pub fn render(&self, line: &Line<'_>, out: &mut String) {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => out.push_str(text),
-                // What most lines are made of goes the short way.
-                Part::Field { key, width: 0, cut: None } if key == "message" => {
-                    out.push_str(line.text);
-                }
-                Part::Field { key, width: 0, cut: None } if key == "asctime" => {
-                    push_asctime(&mut out, line.now);
-                }
-                Part::Field { key, width, cut: None }
-                    if *width <= 0 && matches!(&**key, "name" | "levelname") =>
-                {
-                    let value: Cow<'_, str> = match &**key {
-                        "name" => line.name.into(),
-                        _ => line.level.name(),
-                    };
-                    out.push_str(&value);
-                    let size = usize::try_from(width.unsigned_abs()).unwrap_or(0);
-                    let missing = size.saturating_sub(value.chars().count());
-                    out.extend(std::iter::repeat_n(' ', missing));
-                }
                 Part::Field { key, width, cut } => {
                     let value = value(key, line);
                     let shown: Cow<'_, str> = match cut {
@@ -118,7 +116,6 @@ impl Layout {
                 }
             }
         }
-        out
     }
 }
 
@@ -179,29 +176,19 @@ fn millis(at: Timestamp) -> i64 {
 
 /// `2005-08-14 12:00:00,123`, as the machine's zone has it.
 pub fn asctime(at: Timestamp) -> String {
+    let Some(civil) = Zone::Local.civil(at) else { return format!("{:.3}", at.secs_f64()) };
     let mut out = String::with_capacity(24);
-    push_asctime(&mut out, at);
+    civil.append_to(&mut out);
+    out.push(',');
+    push_digits(&mut out, u32::try_from(millis(at)).unwrap_or(0), 100);
     out
-}
-
-fn push_asctime(out: &mut String, at: Timestamp) {
-    match Zone::Local.civil(at) {
-        Some(civil) => {
-            civil.append_to(out);
-            out.push(',');
-            push_digits(out, u32::try_from(millis(at)).unwrap_or(0), 100);
-        }
-        // Writing to a String never fails.
-        None => {
-            let _ = write!(out, "{:.3}", at.secs_f64());
-        }
-    }
 }
 
 /// One line, whatever is in it.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    let is_plain = |byte: &u8| matches!(byte, 0x20..0x7f);
-    if text.as_bytes().iter().all(is_plain) || !text.contains(char::is_control) {
+    // All of it is looked at, as that is done many bytes at a time.
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & matches!(byte, 0x20..0x7f));
+    if is_plain || !text.contains(char::is_control) {
         return text.into();
     }
     let mut out = String::with_capacity(text.len() + 16);
@@ -237,9 +224,19 @@ mod tests {
             ("100%% %(process)d%(levelno)4d", "100% 7  20"),
             ("%d %(broken", "%d %(broken"),
             ("%(nothing)s", "?"),
+            ("%(message)s%(message)s", "hellohello"),
+            ("%(message)5.2s%(message)s", "   hehello"),
+            ("%(message)s.", "hello."),
+            ("", ""),
         ];
         for (format, expected) in rows {
-            assert_eq!(Layout::parse(format).render(&line), expected, "{format}");
+            let layout = Layout::parse(format);
+            let mut out = String::new();
+            layout.render(&line, &mut out);
+            if layout.ends_in_message() {
+                out.push_str(line.text);
+            }
+            assert_eq!(out, expected, "{format}");
         }
     }
 }

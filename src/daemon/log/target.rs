@@ -224,17 +224,18 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// Takes a line. Files and streams write it with the next [`Sink::flush`], or when too many
-    /// wait.
-    pub fn write(&mut self, severity: u8, line: &str) -> io::Result<()> {
+    /// Takes a line, in two parts. Files and streams write it with the next [`Sink::flush`], or
+    /// when too many wait.
+    pub fn write(&mut self, severity: u8, head: &str, words: &str) -> io::Result<()> {
         match self {
             Sink::File { waiting, .. } | Sink::Stream { waiting, .. } => {
-                waiting.extend_from_slice(line.as_bytes());
+                waiting.extend_from_slice(head.as_bytes());
+                waiting.extend_from_slice(words.as_bytes());
                 waiting.push(b'\n');
                 if waiting.len() > BUFFER_BYTES_MAX { self.flush() } else { Ok(()) }
             }
             Sink::Syslog { socket, path, facility } => {
-                let text = format!("<{}>{line}", *facility * 8 + severity);
+                let text = format!("<{}>{head}{words}", *facility * 8 + severity);
                 if socket.send(text.as_bytes()).is_err() {
                     *socket = connect(path)?;
                     socket.send(text.as_bytes())?;
@@ -243,8 +244,9 @@ impl Sink {
             }
             Sink::Journal { socket } => {
                 let name = env!("CARGO_PKG_NAME");
-                let text =
-                    format!("PRIORITY={severity}\nSYSLOG_IDENTIFIER={name}\nMESSAGE={line}\n");
+                let text = format!(
+                    "PRIORITY={severity}\nSYSLOG_IDENTIFIER={name}\nMESSAGE={head}{words}\n"
+                );
                 if socket.send(text.as_bytes()).is_err() {
                     *socket = connect(Path::new(JOURNAL_SOCKET))?;
                     socket.send(text.as_bytes())?;

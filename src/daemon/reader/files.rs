@@ -110,7 +110,7 @@ pub(super) fn run(files: &Mutex<Files>, bell: &Bell, orders: &mpsc::Receiver<Ord
         let rung = bell.wait(pause.unwrap_or(Duration::ZERO));
         let mut own = lock(files);
         if rung.called {
-            own.obey(orders);
+            bell.heed(|| own.obey(orders));
         }
         let more = own.round(&rung, clock.seconds(), &mut times);
         if own.stopped {
@@ -133,11 +133,13 @@ fn lock(files: &Mutex<Files>) -> MutexGuard<'_, Files> {
 impl Files {
     pub fn new(bell: &Arc<Bell>, output: Output, clock: Clock) -> Arc<Mutex<Files>> {
         Arc::new_cyclic(|own: &Weak<Mutex<Files>>| {
-            let own = Weak::clone(own);
+            let (own, called) = (Weak::clone(own), Arc::clone(bell));
             let glance = move |numbers: &[usize]| {
                 let Some(files) = own.upgrade() else { return false };
-                // Never waits: the thread may be waiting for whoever asks this.
-                files.try_lock().is_ok_and(|mut files| files.glance(numbers))
+                // Never waits: the thread may be waiting for whoever asks this. An order that was
+                // given before a line was written comes before it.
+                let own = files.try_lock();
+                own.is_ok_and(|mut own| !called.is_called() && own.glance(numbers))
             };
             Mutex::new(Files {
                 output,

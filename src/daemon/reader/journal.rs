@@ -16,11 +16,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Map, Value};
 
 use super::{
-    Batch, Clock, Follow, Follower, Notice, Order, Origin, Output, Report, What,
+    Batch, Catch, Clock, Follow, Follower, Notice, Order, Origin, Output, Report, What,
     sieve::{Found, Sieve},
 };
 use crate::{
-    scan::{Failure, Scanner},
+    scan::Scanner,
     source::{
         JournalEntry, JournalFrom, JournalMatches, JournalNews, JournalOptions, JournalTail,
         Position,
@@ -230,12 +230,12 @@ impl Journals {
 
     fn scan(&mut self, entries: &[(Map<String, Value>, JournalEntry)], cursor: Option<String>) {
         let now = (self.clock)();
-        let mut found: Vec<(Arc<str>, Vec<Failure>)> = Vec::new();
+        let mut found: Vec<(Arc<str>, Catch)> = Vec::new();
         let mut doubts = Vec::new();
         let mut stale = 0;
         self.lines += entries.len() as u64;
         for (name, jail) in self.jails.iter_mut().filter(|(_, jail)| !jail.asleep) {
-            let mut failures = Vec::new();
+            let mut all = Found::new(jail.sieve, jail.operating, jail.findtime_s, now);
             for (fields, entry) in entries {
                 let place = fields.get("__CURSOR").and_then(Value::as_str);
                 if jail.knows(place, entry.at) {
@@ -245,16 +245,14 @@ impl Journals {
                 if !jail.matches.fits(fields) {
                     continue;
                 }
-                let mut one = Found::default();
-                one.take(jail.scanner.scan_stamped(&entry.text, &entry.stamp, entry.at, now));
-                let (left, doubt) =
-                    jail.sieve.sift(&mut one.0, jail.operating, jail.findtime_s, now);
-                stale += left;
-                doubts.extend(doubt.map(|doubt| (Arc::clone(name), doubt)));
-                failures.append(&mut one.0);
+                all.operating = jail.operating;
+                all.take(jail.scanner.scan_stamped(&entry.text, &entry.stamp, entry.at, now));
             }
-            if !failures.is_empty() {
-                found.push((Arc::clone(name), failures));
+            jail.sieve = all.sieve;
+            stale += all.stale;
+            doubts.extend(all.doubt.map(|doubt| (Arc::clone(name), doubt)));
+            if !all.catch.is_empty() {
+                found.push((Arc::clone(name), all.catch));
             }
         }
         if let (Some(cursor), Some((_, entry))) = (cursor, entries.last()) {
@@ -339,7 +337,7 @@ impl Journals {
         }
     }
 
-    fn send(&mut self, found: Vec<(Arc<str>, Vec<Failure>)>, stale: u64) {
+    fn send(&mut self, found: Vec<(Arc<str>, Catch)>, stale: u64) {
         let is_reading = |jail: &Jail| !jail.asleep && jail.known.is_none();
         let reading = || self.jails.iter().filter(|(_, jail)| is_reading(jail));
         let follower = |(name, jail): (&Arc<str>, &Jail)| Follower {

@@ -4,6 +4,7 @@
 //! is older than findtime is left out. From then on its lines are news: one whose stamp is more
 //! than a minute off happened now, whatever it says (a clock or a zone is set wrongly there).
 
+use super::catch::Catch;
 use crate::{
     scan::{Failure, Scan, Scanner, Tally, Wants},
     time::Timestamp,
@@ -15,7 +16,7 @@ const OFF_S: i64 = 60;
 const DOUBT_EVERY_S: i64 = 24 * 60 * 60;
 
 /// Sorts the failures of one jail.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Sieve {
     /// Doubts are not told before.
     quiet_until: Option<Timestamp>,
@@ -24,49 +25,67 @@ pub(super) struct Sieve {
 /// A stamp that was doubted: how far it lies in the past, and its line.
 pub(super) type Doubt = (i64, String);
 
-impl Sieve {
-    /// Keeps what counts, with its time. Answers how many were left out, and a doubt to be told.
-    pub fn sift(
-        &mut self,
-        failures: &mut Vec<Failure>,
-        operating: bool,
-        findtime_s: u64,
-        now: Timestamp,
-    ) -> (u64, Option<Doubt>) {
-        let findtime = i64::try_from(findtime_s).unwrap_or(i64::MAX);
-        let oldest = now.plus_secs(findtime.saturating_neg());
-        let before = failures.len();
-        let mut doubt = None;
-        if !operating {
-            failures.retain(|failure| failure.time.is_some_and(|time| time >= oldest));
-        }
-        for failure in failures.iter_mut() {
-            let time = failure.time.unwrap_or(now);
-            let behind_s = now.secs().saturating_sub(time.secs());
-            let is_off = operating && behind_s.abs() > OFF_S;
-            if is_off && doubt.is_none() && self.quiet_until.is_none_or(|until| now >= until) {
-                self.quiet_until = Some(now.plus_secs(DOUBT_EVERY_S));
-                doubt = Some((
-                    behind_s,
-                    failure.lines.last().map(|line| line.whole().to_string()).unwrap_or_default(),
-                ));
-            }
-            // Nothing has happened yet that will happen tomorrow.
-            failure.time = Some(if is_off { now } else { time.min(now) });
-        }
-        ((before - failures.len()) as u64, doubt)
-    }
+/// Collects the failures of a reading that count, each with its time.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// What it is sorted by; whoever lent it takes it back.
+    pub sieve: Sieve,
+    /// What is read is news.
+    pub operating: bool,
+    /// What counts.
+    pub catch: Catch,
+    /// How many were left out.
+    pub stale: u64,
+    /// Doubts to be told.
+    pub doubt: Option<Doubt>,
+    oldest: Timestamp,
+    now: Timestamp,
 }
 
-/// Collects the failures of a block.
-#[derive(Debug, Default)]
-pub(super) struct Found(pub Vec<Failure>);
-
 impl Found {
+    /// Nothing yet.
+    pub fn new(sieve: Sieve, operating: bool, findtime_s: u64, now: Timestamp) -> Found {
+        let findtime = i64::try_from(findtime_s).unwrap_or(i64::MAX);
+        Found {
+            sieve,
+            operating,
+            catch: Catch::default(),
+            stale: 0,
+            doubt: None,
+            oldest: now.plus_secs(findtime.saturating_neg()),
+            now,
+        }
+    }
+
     /// Takes what counts of a line's scan.
     pub fn take(&mut self, scan: Scan) {
-        let counts = |failure: &Failure| !failure.nofail && failure.id.is_some();
-        self.0.extend(scan.failures.into_iter().filter(counts));
+        for failure in scan.failures {
+            if failure.nofail || failure.id.is_none() {
+                continue;
+            }
+            match self.time_of(&failure) {
+                Some(time) => self.catch.push(failure, time),
+                None => self.stale += 1,
+            }
+        }
+    }
+
+    /// When a failure happened that counts.
+    fn time_of(&mut self, failure: &Failure) -> Option<Timestamp> {
+        if !self.operating && failure.time.is_none_or(|time| time < self.oldest) {
+            return None;
+        }
+        let now = self.now;
+        let time = failure.time.unwrap_or(now);
+        let behind_s = now.secs().saturating_sub(time.secs());
+        let is_off = self.operating && behind_s.abs() > OFF_S;
+        if is_off && self.sieve.quiet_until.is_none_or(|until| now >= until) {
+            self.sieve.quiet_until = Some(now.plus_secs(DOUBT_EVERY_S));
+            let line = failure.lines.last().map(|line| line.whole().to_string());
+            self.doubt = Some((behind_s, line.unwrap_or_default()));
+        }
+        // Nothing has happened yet that will happen tomorrow.
+        Some(if is_off { now } else { time.min(now) })
     }
 }
 
@@ -92,16 +111,21 @@ mod tests {
 
     const NOW: i64 = 1_000_000;
 
-    fn sifted(ages: &[Option<i64>], operating: bool) -> (Vec<i64>, u64, Option<i64>) {
+    fn failures(ages: &[Option<i64>]) -> Scan {
         let failure = |age: &Option<i64>| Failure {
+            id: Some("192.0.2.1".into()),
             time: age.map(|age| Timestamp::from_secs(NOW - age)),
             ..Failure::default()
         };
-        let mut failures: Vec<Failure> = ages.iter().map(failure).collect();
+        Scan { failures: ages.iter().map(failure).collect(), ..Scan::default() }
+    }
+
+    fn sifted(ages: &[Option<i64>], operating: bool) -> (Vec<i64>, u64, Option<i64>) {
         let now = Timestamp::from_secs(NOW);
-        let (stale, doubt) = Sieve::default().sift(&mut failures, operating, 600, now);
-        let ages = failures.iter().map(|failure| NOW - failure.time.unwrap().secs()).collect();
-        (ages, stale, doubt.map(|(behind, _)| behind))
+        let mut found = Found::new(Sieve::default(), operating, 600, now);
+        found.take(failures(ages));
+        let ages = found.catch.iter().map(|(_, time)| NOW - time.secs()).collect();
+        (ages, found.stale, found.doubt.map(|(behind, _)| behind))
     }
 
     #[test]
@@ -118,10 +142,21 @@ mod tests {
         let mut doubts = 0;
         for hour in 0..48 {
             let now = Timestamp::from_secs(NOW + hour * 3600);
-            let time = Some(Timestamp::from_secs(NOW - 7200));
-            let mut failures = vec![Failure { time, ..Failure::default() }];
-            doubts += u32::from(sieve.sift(&mut failures, true, 600, now).1.is_some());
+            let mut found = Found::new(sieve, true, 600, now);
+            found.take(failures(&[Some(7200 - hour * 3600), Some(7200 - hour * 3600)]));
+            sieve = found.sieve;
+            doubts += u32::from(found.doubt.is_some());
         }
         assert_eq!(doubts, 2);
+    }
+
+    #[test]
+    fn what_is_no_failure_or_of_nobody_is_left_out() {
+        let mut found = Found::new(Sieve::default(), true, 600, Timestamp::from_secs(NOW));
+        let mut scan = failures(&[Some(0), Some(0), Some(0)]);
+        scan.failures[0].nofail = true;
+        scan.failures[1].id = None;
+        found.take(scan);
+        assert_eq!((found.catch.len(), found.stale), (1, 0));
     }
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::{
-    Batch, Clock, Follow, Follower, Notice, Output, Report, What,
+    Batch, Catch, Clock, Follow, Follower, Notice, Output, Report, What,
+    catch::Size,
     sieve::{Found, Sieve},
 };
 use crate::{
-    scan::{Failure, Scanner},
+    scan::Scanner,
     source::{BLOCK_BYTES, Encoding, Position, StartAt, Tail, TailEvent},
     time::Timestamp,
 };
@@ -21,6 +22,8 @@ pub(super) const SMALL_BLOCK_BYTES: usize = 16 << 10;
 /// Lines without a failure need not be told of at once: their position is handed out at latest so
 /// many seconds after the one before.
 const QUIET_S: i64 = 1;
+/// Batches that come so soon one after the other are a stream; microseconds.
+const STREAM_MICROS: i64 = 100_000;
 
 /// The output is closed.
 pub(super) struct Closed;
@@ -33,6 +36,8 @@ pub(super) struct Member {
     encoding: Encoding,
     findtime_s: u64,
     sieve: Sieve,
+    /// How much the last part of the file that had failures came to.
+    caught: Size,
 }
 
 impl Member {
@@ -44,6 +49,7 @@ impl Member {
             encoding: follow.encoding,
             findtime_s: follow.findtime_s,
             sieve: Sieve::default(),
+            caught: Size::default(),
         }
     }
 }
@@ -78,6 +84,8 @@ pub(super) struct Stream {
     quiet: Quiet,
     told_at: Option<Timestamp>,
     limit: usize,
+    /// It was left at its end without a look whether the path still leads to it.
+    unsure: bool,
 }
 
 #[derive(Default)]
@@ -135,6 +143,7 @@ impl Stream {
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
+            unsure: false,
         };
         // Where reading begins has to be stored even if nothing is read.
         stream.quiet.pending = true;
@@ -205,6 +214,7 @@ impl Stream {
             quiet: Quiet::default(),
             told_at: None,
             limit: BLOCK_BYTES,
+            unsure: false,
         };
         stream.renew();
         Some(stream)
@@ -225,7 +235,8 @@ impl Stream {
             && (!self.watched
                 || self.tail.is_waiting()
                 || self.tail.has_lingering()
-                || self.quiet.pending)
+                || self.quiet.pending
+                || self.unsure)
     }
 
     /// True if both read the same file in the same way, and are equally far.
@@ -243,7 +254,10 @@ impl Stream {
             }
     }
 
-    /// Reads so many blocks; true unless it came to the end.
+    /// Reads so many blocks; true unless it came to the end. In a stream of lines there would always
+    /// be a few more, and a block that ends where the file did is the last one: whatever is written
+    /// behind it is hinted at. Whether the path still leads to the file is looked at when there is
+    /// nothing to read, at latest with the next poll.
     pub fn read(
         &mut self,
         buffer: &mut Vec<u8>,
@@ -262,20 +276,20 @@ impl Stream {
                 self.quiet.pending = true;
                 for (nth, member) in self.members.iter_mut().enumerate() {
                     let text = member.encoding.text(block);
-                    let mut all = Found::default();
+                    let mut all = Found::new(member.sieve, self.operating, member.findtime_s, now);
+                    all.catch = Catch::with_room(member.caught);
                     let lines = member.scanner.scan_block(&text, 0, now, &mut all);
+                    member.sieve = all.sieve;
                     self.quiet.lines += if nth == 0 { lines } else { 0 };
-                    let mut failures = all.0;
-                    let (stale, doubt) =
-                        member.sieve.sift(&mut failures, self.operating, member.findtime_s, now);
-                    self.quiet.stale += stale;
-                    if let Some((behind_s, line)) = doubt {
+                    self.quiet.stale += all.stale;
+                    if let Some((behind_s, line)) = all.doubt {
                         let jails = vec![Arc::clone(&member.jail)];
                         notices.push((jails, What::TimeOff { behind_s, line }));
                     }
-                    if !failures.is_empty() {
-                        count += failures.len();
-                        found.push((Arc::clone(&member.jail), failures));
+                    if !all.catch.is_empty() {
+                        member.caught = all.catch.size();
+                        count += all.catch.len();
+                        found.push((Arc::clone(&member.jail), all.catch));
                     }
                 }
                 let many = count > FAILURES_PER_BLOCK;
@@ -289,6 +303,8 @@ impl Stream {
                 let notice = Notice { source: Arc::clone(&self.path), jails, what };
                 self.send(output, Report::Notice(notice))?;
             }
+            let ago = self.told_at.map(|at| now.micros().saturating_sub(at.micros()));
+            let streams = ago.is_some_and(|ago| (0..STREAM_MICROS).contains(&ago));
             let is_due = self.told_at.is_none_or(|at| now >= at.plus_secs(QUIET_S) || now < at);
             if !found.is_empty() || (self.quiet.pending && is_due) {
                 self.told_at = Some(now);
@@ -299,6 +315,12 @@ impl Stream {
                 // What comes from now on has only just been written. Where there is no file yet,
                 // nothing was read.
                 self.operating |= !self.tail.is_waiting();
+                self.unsure = false;
+                return Ok(false);
+            }
+            if streams && self.tail.is_level() {
+                self.operating = true;
+                self.unsure = true;
                 return Ok(false);
             }
         }
@@ -324,7 +346,7 @@ impl Stream {
         }
     }
 
-    fn batch(&mut self, found: Vec<(Arc<str>, Vec<Failure>)>) -> Batch {
+    fn batch(&mut self, found: Vec<(Arc<str>, Catch)>) -> Batch {
         let losses = self.tail.take_losses();
         let quiet = std::mem::take(&mut self.quiet);
         Batch {

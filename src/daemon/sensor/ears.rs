@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    daemon::reader::{Batch, Follow},
-    scan::{Failure, Scanner},
+    daemon::reader::{Batch, Catch, Follow},
+    scan::Scanner,
     sensor::Detection,
     ticket::JailName,
     time::{Timestamp, Zone},
@@ -52,15 +52,18 @@ impl Ears {
             .iter()
             .map(|one| (format!("{preface}{}", one.text), stamp(one.time), one.time))
             .collect();
-        let mut found: Vec<(JailName, Vec<Failure>)> = Vec::new();
+        let mut found: Vec<(JailName, Catch)> = Vec::new();
         for (name, scanner) in &mut self.jails {
-            let mut failures = Vec::new();
+            let mut catch = Catch::default();
             for (line, stamp, at) in &lines {
                 let scan = scanner.scan_stamped(line, stamp, *at, now);
-                failures.extend(scan.failures.into_iter().filter(|failure| !failure.nofail));
+                for failure in scan.failures.into_iter().filter(|failure| !failure.nofail) {
+                    let time = failure.time.unwrap_or(now);
+                    catch.push(failure, time);
+                }
             }
-            if !failures.is_empty() {
-                found.push((Arc::clone(name), failures));
+            if !catch.is_empty() {
+                found.push((Arc::clone(name), catch));
             }
         }
         Some(Batch {

@@ -36,6 +36,8 @@ pub(super) struct Open {
     half: (usize, u64),
     /// The file was as the mark has it when it had last changed so.
     verified: Option<Changed>,
+    /// The last lines ended where the file did when it was looked at, but for half a line.
+    is_level: bool,
 }
 
 /// What a read came to.
@@ -71,7 +73,7 @@ impl Open {
             return Err(io::Error::other(what));
         }
         let mark = identity(&meta);
-        Ok(Open { file, mark, scanned: 0, half: (0, 0), verified: None })
+        Ok(Open { file, mark, scanned: 0, half: (0, 0), verified: None, is_level: false })
     }
 
     /// Goes on at a mark of this very content, whatever its inode is; false if it does not fit.
@@ -129,6 +131,11 @@ impl Open {
         self.scanned > self.mark.offset
     }
 
+    /// True if the lines that were read last were the last ones when the file was looked at.
+    pub fn is_level(&self) -> bool {
+        self.is_level
+    }
+
     /// True if the file's first bytes, and those before the mark, are what they were.
     fn fits(&self, mark: &Mark) -> io::Result<bool> {
         let (bytes, head) = self.head(u64::from(mark.head_bytes))?;
@@ -164,6 +171,7 @@ impl Open {
         let meta = self.file.metadata()?;
         let changed = (meta.mtime(), meta.mtime_nsec(), meta.ctime(), meta.ctime_nsec());
         let size = meta.len();
+        self.is_level = false;
         if self.verified != Some(changed) {
             // Where attributes are cached (NFS) a file may look shorter than it is: what counts is
             // whether the bytes are there.
@@ -219,6 +227,7 @@ impl Open {
             }
             match newline.last(fresh) {
                 Some(end) => {
+                    self.is_level = from + count as u64 >= size;
                     self.advance(buffer, over + end, end)?;
                     return Ok(Step::Lines(over..over + end));
                 }
