@@ -205,9 +205,6 @@ class Heard:
     def __exit__(self, *_):
         self.ear.close()
 
-    def before(self):
-        """Called before a line is written."""
-
     def moment(self, number):
         return hear_one(self.ear, socket.inet_aton(address(number)))
 
@@ -217,11 +214,14 @@ class Heard:
         return burst.end()[1]
 
 
-class Counted:
-    """The same where nothing is announced: the set's header is asked for again and again."""
+class Asked:
+    """The same where nothing is announced: the set is asked for the address again and again."""
 
     def __init__(self, guard):
-        self.counter, self.there = Counter(guard.space.name, guard.banaction), 0
+        self.counter = Counter(guard.space.name, guard.banaction)
+        self.set = self.counter.ipset_of_addresses()
+        if self.set is None:
+            raise Fault("no ipset of addresses")
 
     def __enter__(self):
         return self
@@ -229,12 +229,10 @@ class Counted:
     def __exit__(self, *_):
         self.counter.close()
 
-    def before(self):
-        self.there = self.counter.now()
-
-    def moment(self, _):
+    def moment(self, number):
+        key = socket.inet_aton(address(number))
         end = time.perf_counter() + DEADLINE_S
-        while self.counter.now() <= self.there:
+        while not self.counter.ipset_holds(self.set, key):
             if time.perf_counter() > end:
                 raise Fault("an address never came into the set")
         return time.perf_counter()
@@ -252,7 +250,6 @@ def events(guard, arrivals, numbers, gap_s):
     with open(guard.log, "ab", buffering=0) as out:
         for number in numbers:
             text = line(number).encode()
-            arrivals.before()
             begin = time.perf_counter()
             out.write(text)
             found.append((arrivals.moment(number) - begin) * 1000)
@@ -271,7 +268,7 @@ def case_latency(bench):
     runs += [(program, None) for program in bench.programs if program is not Sentryban]
     for program, banaction in runs:
         with Running(bench, program, banaction=banaction) as guard, \
-                (Counted if banaction == "ipset" else Heard)(guard) as arrivals:
+                (Asked if banaction == "ipset" else Heard)(guard) as arrivals:
             few = bench.options.events if banaction else max(10, bench.options.events // 5)
             name = "%s, %s" % (program.name, banaction) if banaction else program.name
             events(guard, arrivals, range(5), 0.05)
