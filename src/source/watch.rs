@@ -6,8 +6,8 @@
 //! dropped. A bell holds one flag for each file, however often it is rung.
 //!
 //! Of equal hints that nobody has fetched yet the kernel keeps one. So while hints come in a stream,
-//! the thread that fetches them rests now and then for a few milliseconds, and a log into which ten
-//! thousand lines a second are written rings a few hundred times. A lone hint is rung for at once.
+//! the thread that fetches them rests for some milliseconds after each, and a log into which ten
+//! thousand lines a second are written rings forty times. A lone hint is rung for at once.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -28,7 +28,7 @@ use crate::time::Stopwatch;
 /// From so many hints within a second on they are a stream …
 const STREAM_HINTS: u32 = 200;
 /// … of which each part is gathered for so long.
-const GATHER_S: f64 = 0.008;
+const GATHER_S: f64 = 0.025;
 /// A stream goes on as one in the next second if so much of this one was spent gathering.
 const STREAM_SHARE: f64 = 0.5;
 /// A hint that comes so soon behind the one before had been waiting: others may, too.
@@ -229,7 +229,7 @@ impl Watch {
         let mut pace = Pace::default();
         let clock = Stopwatch::start();
         let mut lone = Lone::default();
-        let mut ring = move |event: notify::Result<notify::Event>| {
+        let mut ring = move |event: notify::Result<notify::Event>, streams: bool| {
             let Ok(event) = event else { return bell.ring(|rings| rings.all = true) };
             if event.need_rescan() {
                 return bell.ring(|rings| rings.all = true);
@@ -248,7 +248,7 @@ impl Watch {
             if !names && known.is_empty() {
                 return;
             }
-            let is_lone = lone.hint(clock.seconds());
+            let is_lone = lone.hint(clock.seconds()) && !streams;
             if names || !is_lone || !glance(&known) {
                 bell.ring(|rings| {
                     rings.names |= names;
@@ -259,7 +259,7 @@ impl Watch {
         };
         notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
             let rests = pace.hint(clock.seconds());
-            ring(event);
+            ring(event, rests);
             if rests {
                 std::thread::sleep(Duration::from_secs_f64(GATHER_S));
             }
@@ -268,8 +268,8 @@ impl Watch {
     }
 }
 
-/// Says whether a hint of a watched file is a lone one: there was none for a while. That of what was
-/// gathered during a rest is one, too. All times in seconds.
+/// Says whether a hint of a watched file is a lone one: there was none for a while. All times in
+/// seconds.
 #[derive(Debug, Default)]
 struct Lone {
     second: f64,
@@ -387,10 +387,10 @@ mod tests {
             assert_eq!(rests(calm_s).0, 0, "{calm_s}");
         }
         let (parts, _) = rests(0.000_05);
-        assert!((200..=250).contains(&parts), "{parts}");
+        assert!((70..=80).contains(&parts), "{parts}");
         // Who never catches up rests half of the time.
         let (parts, _) = rests(0.0);
-        assert!((100..=130).contains(&parts), "{parts}");
+        assert!((35..=45).contains(&parts), "{parts}");
     }
 
     #[test]
