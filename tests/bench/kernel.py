@@ -111,7 +111,7 @@ class Counter:
 
     def ipset_of_addresses(self):
         """The name of the ipset that holds single IPv4 addresses, with its closing zero."""
-        for found in self.ipsets():
+        for found in list(self.ipsets()):
             if found.get(3) == b"hash:ip\0" and found.get(5) == b"\2":
                 return found[2]
         return None
