@@ -13,35 +13,34 @@ jail of one failregex on one log unless a case says otherwise:
            and its children where an application writes them one by one, and where all come in one
            write, as from a logger that buffers; and memory with 100000 tracked
   latency  write(line) until the element is in the kernel, over 200 lone events; then the same with
-           100000 bans in the set; with nft, and with ipset, whose set has to be asked for it
+           100000 bans in the set; with nft, and with ipset, whose set has to be asked for it; on
+           processors that sleep between the events, and on such that something keeps awake
   burst    so many new offenders in one write, until all are in the set
   restart  so many stored bans and an empty kernel, until all are in the set; memory behind it; and
            the same with the kernel's sets left in place, until the server has compared them;
            sentryban only beyond 5000, since peers take half a minute for those
 
-Lone events are heard from the kernel itself, as notifications of nf_tables. Bursts and restarts
+Lone lines are written by lone.c, which hears of the elements from nf_tables itself. Bursts and restarts
 are counted in the headers of the sets (kernel.py): whoever listens makes the kernel write a message
 for each element, and would measure that. Kernels before 6.16 do not tell; then the bench listens,
 says so, and what it says of bursts and restarts is too long. Peers are
 fail2ban from PATH and fail2ban-rs from --peers DIR, PATH or ~/.cargo/bin; who is missing is named.
 
-  apt-get install fail2ban python3-pyinotify nftables iproute2
+  apt-get install fail2ban python3-pyinotify nftables iproute2 gcc
   cargo install fail2ban-rs --version 1.5.4 --root DIR      # then --peers DIR/bin
 """
 
 import argparse
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from kernel import Counter, Wait
-from programs import (DEADLINE_S, MIB, Burst, Fail2ban, Fail2banRs, Namespace, Sentryban, address,
-                      hear_one, line)
+from kernel import Counter
+from programs import (DEADLINE_S, MIB, Fail2ban, Fail2banRs, Namespace, Sentryban, line)
 from run import Fault, report, thousands
 
 HERE = Path(__file__).resolve().parent
@@ -56,13 +55,15 @@ class Bench:
         self.server = options.sentryban
         if not os.access(self.server, os.X_OK):
             raise Fault("no %s: run `make release`, or give --sentryban" % self.server)
-        for tool in ("ip", "nft"):
+        for tool in ("ip", "nft", "cc"):
             if not shutil.which(tool):
                 raise Fault("%s is needed" % tool)
         path = os.pathsep.join([options.peers or "", os.environ.get("PATH", ""),
                                 os.path.expanduser("~/.cargo/bin")])
         self.rs = None if options.no_peers else shutil.which("fail2ban-rs", path=path)
         self.f2b = None if options.no_peers else shutil.which("fail2ban-server", path=path)
+        self.lone = str(folder / "lone")
+        subprocess.run(["cc", "-O2", "-o", self.lone, HERE / "lone.c"], check=True)
         self.ipset = bool(shutil.which("ipset") and shutil.which("iptables"))
         self.programs = [Sentryban]
         self.programs += [Fail2ban] if self.f2b else []
@@ -193,72 +194,50 @@ def write_paced(log, numbers, per_s):
                 time.sleep(ahead)
 
 
-class Heard:
-    """Arrivals in the kernel, as nf_tables announces them."""
-
-    def __init__(self, guard):
-        self.ear = guard.space.ear()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.ear.close()
-
-    def moment(self, number):
-        return hear_one(self.ear, socket.inet_aton(address(number)))
-
-    def fill(self, guard, numbers):
-        burst = Burst(self.ear, len(numbers))
-        write_all(guard.log, numbers)
-        return burst.end()[1]
-
-
-class Asked:
-    """The same where nothing is announced: the set is asked for the address again and again."""
-
-    def __init__(self, guard):
-        self.counter = Counter(guard.space.name, guard.banaction)
-        self.set = self.counter.ipset_of_addresses()
-        if self.set is None:
-            raise Fault("no ipset of addresses")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.counter.close()
-
-    def moment(self, number):
-        key = socket.inet_aton(address(number))
-        end = time.perf_counter() + DEADLINE_S
-        while not self.counter.ipset_holds(self.set, key):
-            if time.perf_counter() > end:
-                raise Fault("an address never came into the set")
-        return time.perf_counter()
-
-    def fill(self, guard, numbers):
-        before = self.counter.now()
-        wait = Wait(self.counter, before + len(numbers))
+def fill(guard, numbers):
+    """All these are banned at once; how many arrived."""
+    with guard.space.meter(guard.banaction) as meter:
+        before = meter.opened.now() if guard.banaction == "ipset" or Namespace.tells else 0
+        wait = meter.until(before + len(numbers))
         write_all(guard.log, numbers)
         return wait.end()[1] - before
 
 
-def events(guard, arrivals, numbers, gap_s):
+def events(guard, numbers, gap_s):
     """Milliseconds from each lone line to its element."""
-    found = []
-    with open(guard.log, "ab", buffering=0) as out:
-        for number in numbers:
-            text = line(number).encode()
-            begin = time.perf_counter()
-            out.write(text)
-            found.append((arrivals.moment(number) - begin) * 1000)
-            time.sleep(gap_s * (0.5 + (number * 37 % 100) / 100))
-    return sorted(found)
+    ipset = []
+    if guard.banaction == "ipset" and guard.name == "sentryban":
+        with Counter(guard.space.name, "ipset") as counter:
+            ipset = [counter.ipset_of_addresses()]
+    done = guard.space.run(guard.bench.lone, guard.log, str(numbers[0]), str(len(numbers)),
+                           str(gap_s * 1000), *ipset)
+    if done.returncode != 0:
+        raise Fault("%s: %s" % (guard.name, done.stderr.strip()))
+    return sorted(map(float, done.stdout.split()))
 
 
 def percentile(values, part):
     return values[min(len(values) - 1, int(len(values) * part))]
+
+
+class Awake:
+    """Keeps all processors from falling asleep, by work that anybody may interrupt. A processor that
+    sleeps between two lone lines finds nothing in its caches, and on a rented machine may be given
+    to others meanwhile; one of a machine under attack does not sleep."""
+
+    def __init__(self, wanted=True):
+        self.wanted, self.children = wanted, []
+
+    def __enter__(self):
+        idle = ["nice", "-n", "19", "sh", "-c", "while :; do :; done"]
+        for _ in range(os.cpu_count() if self.wanted else 0):
+            self.children.append(subprocess.Popen(idle))
+        return self
+
+    def __exit__(self, *_):
+        for child in self.children:
+            child.kill()
+            child.wait()
 
 
 def case_latency(bench):
@@ -267,25 +246,29 @@ def case_latency(bench):
     runs = [(Sentryban, "nft"), (Sentryban, "ipset")] if bench.ipset else [(Sentryban, "nft")]
     runs += [(program, None) for program in bench.programs if program is not Sentryban]
     for program, banaction in runs:
-        with Running(bench, program, banaction=banaction) as guard, \
-                (Asked if banaction == "ipset" else Heard)(guard) as arrivals:
+        with Running(bench, program, banaction=banaction) as guard:
             few = bench.options.events if banaction else max(10, bench.options.events // 5)
             name = "%s, %s" % (program.name, banaction) if banaction else program.name
-            events(guard, arrivals, range(5), 0.05)
-            found = events(guard, arrivals, range(10, 10 + few), 0.03)
-            rows.append(spread(name, found))
+            events(guard, range(5), 0.05)
+            for wanted, how in ((False, ""), (True, ", processors awake")):
+                with Awake(wanted):
+                    begin = 1_000_000 if wanted else 10
+                    found = events(guard, range(begin, begin + few), 0.03)
+                rows.append(spread(name + how, found))
+                if banaction == "nft":
+                    goals += [goal("p50" + how, percentile(found, 0.5), 0.5, unit=" ms"),
+                              goal("p99" + how, percentile(found, 0.99), 2, unit=" ms")]
+                if not wanted:
+                    asleep = found
             if not banaction:
                 continue
-            if banaction == "nft":
-                goals += [goal("p50", percentile(found, 0.5), 0.5, unit=" ms"),
-                          goal("p99", percentile(found, 0.99), 2, unit=" ms")]
             full = bench.options.full
-            if arrivals.fill(guard, range(1000, 1000 + full)) < full:
+            if fill(guard, range(1000, 1000 + full)) < full:
                 raise Fault("not all of %d bans came into the set" % full)
             guard.settle()
-            later = events(guard, arrivals, range(2_000_000, 2_000_000 + few), 0.03)
+            later = events(guard, range(2_000_000, 2_000_000 + few), 0.03)
             rows.append(spread("%s, %s present" % (name, thousands(full)), later))
-            share = percentile(later, 0.5) / percentile(found, 0.5)
+            share = percentile(later, 0.5) / percentile(asleep, 0.5)
             goals.append(goal("one ban with %s present ÷ into an empty set, %s" % (
                 thousands(full), banaction), share, 1.2))
     return "Line written until the element is in the kernel", rows, goals

@@ -13,11 +13,11 @@ import threading
 import time
 
 NETFILTER = 12
-REQUEST, ACK, DUMP, DONE, ERROR = 1, 4, 0x300, 3, 2
+REQUEST, DUMP, DONE, ERROR = 1, 0x300, 3, 2
 NFT, IPSET = 10 << 8, 6 << 8
 NFT_GET_SET = 10
 KEY_TYPE, COUNT, ADDRESS = 4, 20, 7
-IPSET_LIST, IPSET_TEST, LIST_HEADER, ELEMENTS = 7, 11, 4, 24
+IPSET_LIST, LIST_HEADER, ELEMENTS = 7, 4, 24
 IPSET_VERSION = struct.pack("=HHB3x", 5, 1, 6)
 
 
@@ -110,24 +110,11 @@ class Counter:
             "=HHI", 8, 6 | 0x4000, socket.htonl(LIST_HEADER)))
 
     def ipset_of_addresses(self):
-        """The name of the ipset that holds single IPv4 addresses, with its closing zero."""
+        """The name of the ipset that holds single IPv4 addresses."""
         for found in list(self.ipsets()):
             if found.get(3) == b"hash:ip\0" and found.get(5) == b"\2":
-                return found[2]
+                return found[2].rstrip(b"\0").decode()
         return None
-
-    def ipset_holds(self, name, address):
-        """True if an IPv4 address is in an ipset; asked in a moment, however large that is."""
-        self.sequence += 1
-        named = struct.pack("=HH", 4 + len(name), 2) + name + bytes(-len(name) % 4)
-        key = struct.pack("=HHHHHH", 16, 7 | 0x8000, 12, 1 | 0x8000, 8, 1 | 0x4000) + address
-        body = bytes([2, 0, 0, 0]) + IPSET_VERSION + named + key
-        self.socket.send(struct.pack("=IHHII", 16 + len(body), IPSET | IPSET_TEST, REQUEST | ACK,
-                                     self.sequence, 0) + body)
-        for kind, answer in messages(self.socket.recv(1 << 16)):
-            if kind == ERROR:
-                return struct.unpack_from("=i", answer)[0] == 0
-        return False
 
     def wait_for_commit(self):
         """Returns when no transaction of nf_tables is under way: an empty one waits for its turn."""
