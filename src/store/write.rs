@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::{
     row::{cut, signed, write_evidence},
@@ -14,6 +14,9 @@ use crate::{
     ticket::{Ban, Entry, Evidence, Id, JailName, UnbanWhy},
     time::Timestamp,
 };
+
+const NEW_BAN: &str = "INSERT OR IGNORE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const CHANGED_BAN: &str = "INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 /// The numbers of jails that the database knows, kept to save a look-up an entry.
 #[derive(Debug, Default)]
@@ -153,40 +156,55 @@ impl<'a> Writer<'a> {
     ) -> rusqlite::Result<()> {
         let (id, jail) = (text(&ban.id), self.jails.number(self.db, jail)?);
         let data = self.gather(&ban.id, jail, &ban.evidence)?;
-        let there = self
+        // Nearly all are new, and a lone one is waited for.
+        let num = self.insert_evidence(&data)?;
+        if self.insert_ban(NEW_BAN, &id, jail, ban, ordered, num)? {
+            return Ok(());
+        }
+        self.db.prepare_cached("DELETE FROM evidence WHERE num = ?1")?.execute([num])?;
+        let (begun, there) = self
             .db
             .prepare_cached("SELECT begun, num FROM bans WHERE id = ?1 AND jail = ?2")?
-            .query_row((&id, jail), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
-            .optional()?;
-        let num = match there {
-            Some((begun, num)) if begun == ban.from.micros() => {
+            .query_row((&id, jail), |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
+        let num = match begun == ban.from.micros() {
+            true => {
                 if data.is_some() {
                     self.db
                         .prepare_cached("UPDATE evidence SET data = ?2 WHERE num = ?1")?
-                        .execute((num, data))?;
+                        .execute((there, data))?;
                 }
-                num
+                there
             }
-            other => {
-                if other.is_some() {
-                    self.end(&id, jail, UnbanWhy::Replaced, now)?;
-                }
-                self.insert_evidence(data)?
+            false => {
+                self.end(&id, jail, UnbanWhy::Replaced, now)?;
+                self.insert_evidence(&data)?
             }
         };
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO bans VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
-            .execute(params![
-                id,
-                jail,
-                ban.from.micros(),
-                ban.time.secs(),
-                ban.count,
-                ban.failures,
-                ordered,
-                num
-            ])?;
+        self.insert_ban(CHANGED_BAN, &id, jail, ban, ordered, num)?;
         Ok(())
+    }
+
+    /// The row of a ban; false if there is another, and that stays.
+    fn insert_ban(
+        &self,
+        sql: &str,
+        id: &str,
+        jail: i64,
+        ban: &Ban,
+        ordered: bool,
+        num: i64,
+    ) -> rusqlite::Result<bool> {
+        let row = params![
+            id,
+            jail,
+            ban.from.micros(),
+            ban.time.secs(),
+            ban.count,
+            ban.failures,
+            ordered,
+            num
+        ];
+        Ok(self.db.prepare_cached(sql)?.execute(row)? > 0)
     }
 
     /// The evidence of a ban: its own, or the lines of the failures that led to it where those are
@@ -219,7 +237,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A row for what led to a ban; its number is the ban's, for good.
-    fn insert_evidence(&self, data: Option<String>) -> rusqlite::Result<i64> {
+    fn insert_evidence(&self, data: &Option<String>) -> rusqlite::Result<i64> {
         self.db.prepare_cached("INSERT INTO evidence(data) VALUES (?1)")?.execute([data])?;
         Ok(self.db.last_insert_rowid())
     }
@@ -281,7 +299,7 @@ impl<'a> Writer<'a> {
         if there {
             return Ok(());
         }
-        let num = self.insert_evidence(write_evidence(&ban.evidence, self.matches_max))?;
+        let num = self.insert_evidence(&write_evidence(&ban.evidence, self.matches_max))?;
         self.db
             .prepare_cached("INSERT INTO history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 0)")?
             .execute(params![

@@ -136,10 +136,15 @@ impl Open {
         self.is_level
     }
 
+    /// True if the file's first bytes are what they were.
+    fn begins_as(&self, mark: &Mark) -> io::Result<bool> {
+        let (bytes, head) = self.head(u64::from(mark.head_bytes))?;
+        Ok((bytes, head) == (mark.head_bytes, mark.head))
+    }
+
     /// True if the file's first bytes, and those before the mark, are what they were.
     fn fits(&self, mark: &Mark) -> io::Result<bool> {
-        let (bytes, head) = self.head(u64::from(mark.head_bytes))?;
-        if (bytes, head) != (mark.head_bytes, mark.head) {
+        if !self.begins_as(mark)? {
             return Ok(false);
         }
         let over = mark.back_bytes as usize;
@@ -175,7 +180,12 @@ impl Open {
         if self.verified != Some(changed) {
             // Where attributes are cached (NFS) a file may look shorter than it is: what counts is
             // whether the bytes are there.
-            if !self.fits(&self.mark)? {
+            let fits = match size > self.mark.offset && !self.has_half() {
+                // Those before the mark are read again with what is new.
+                true => self.begins_as(&self.mark)?,
+                false => self.fits(&self.mark)?,
+            };
+            if !fits {
                 return Ok(Step::Emptied);
             }
             self.verified = Some(changed);
