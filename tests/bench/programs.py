@@ -13,7 +13,7 @@ import threading
 import time
 from pathlib import Path
 
-from kernel import Counter, Wait, inside
+from kernel import Counter, Wait, inside, messages
 from run import Fault
 
 MIB = 1 << 20
@@ -96,20 +96,15 @@ NEW_ELEMENT = (10 << 8) | 12
 
 def elements(chunk):
     """IPv4 addresses of the messages that announce new elements."""
-    at = 0
-    while at + 20 <= len(chunk):
-        length, kind = struct.unpack_from("=IH", chunk, at)
-        if length < 20:
-            return
-        if kind == NEW_ELEMENT:
-            # Key attribute: 12 bytes long, type 1 nested, value attribute 8 bytes long, type 1.
-            message = chunk[at:at + length]
-            for form in (b"\x0c\x00\x01\x80\x08\x00\x01\x00", b"\x0c\x00\x01\x00\x08\x00\x01\x00"):
-                found = message.find(form)
-                while found >= 0:
-                    yield message[found + 8:found + 12]
-                    found = message.find(form, found + 12)
-        at += (length + 3) & ~3
+    for kind, message in messages(chunk):
+        if kind != NEW_ELEMENT:
+            continue
+        # Key attribute: 12 bytes long, type 1 nested, value attribute 8 bytes long, type 1.
+        for form in (b"\x0c\x00\x01\x80\x08\x00\x01\x00", b"\x0c\x00\x01\x00\x08\x00\x01\x00"):
+            found = message.find(form)
+            while found >= 0:
+                yield message[found + 8:found + 12]
+                found = message.find(form, found + 12)
 
 
 def hear_one(ear, key, deadline_s=DEADLINE_S):
